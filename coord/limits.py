@@ -1,0 +1,105 @@
+"""Every bound of the program in one place, each with its reason.
+
+Sizes are bytes, times seconds, unless the name says otherwise. What an operator
+may change stands in ``coord.node.settings`` with these as defaults; the rest
+are promises between rooms, and the asserts at the end hold them together.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# -- what one client may ask ------------------------------------------------
+LINE_BYTES_MAX: Final = 64 * KIB
+"""Longest request line. Paths and options fit many times over."""
+VALUE_BYTES_MAX: Final = 1 * MIB
+"""Longest value. coord keeps small data; a megabyte is already large."""
+INLINE_VALUE_BYTES_MAX: Final = 1024
+"""Longest value printed on the reply's own line (the protocol fixes it)."""
+PATH_BYTES_MAX: Final = 4 * KIB
+"""Longest path as UTF-8: four of them fit in a line four times over."""
+PATH_DEPTH_MAX: Final = 128
+"""Deepest path. A write touches every missing parent, so depth costs."""
+GLOB_PIECES_MAX: Final = 64
+"""Wildcards and the texts between them in one glob."""
+TAG_LENGTH_MAX: Final = 32
+"""Longest tag (the protocol fixes it)."""
+
+# -- what one connection may have waiting -----------------------------------
+PIPELINE_REQUESTS_MAX: Final = 8192
+"""Requests of one connection not yet answered; past it we stop reading."""
+PIPELINE_BYTES_MAX: Final = 4 * MIB
+"""Bytes of such requests; past it we stop reading."""
+REPLY_BUFFER_BYTES_MAX: Final = 1 * MIB
+"""Replies not yet taken by the client; past it we stop producing and reading."""
+TAGS_MAX: Final = 1024
+"""Tagged requests of one connection under way at once."""
+WATCHES_PER_CONNECTION_MAX: Final = 1024
+"""Watches of one connection."""
+WATCH_PENDING_EVENTS_MAX: Final = 1024
+"""Events kept for one watcher; past it the watch reads from the history."""
+CONNECTIONS_MAX: Final = 20_000
+"""Client connections of one node; past it a newcomer is told OVERLOADED."""
+
+# -- history -----------------------------------------------------------------
+HISTORY_REVISIONS: Final = 360_000
+"""Revisions that can be read and watched from (an hour at a hundred a second)."""
+
+# -- batches and slots ---------------------------------------------------------
+BATCH_BYTES_SOFT: Final = 512 * KIB
+"""A batch is closed once it holds this much; one command may go over it."""
+BATCH_COMMANDS_MAX: Final = 4096
+"""A batch is closed at this many commands, so that applying it stays short."""
+BATCHES_IN_FLIGHT: Final = 4
+"""Batches of one node sent and not yet applied; more wait and grow together."""
+QUEUE_COMMANDS_MAX: Final = 200_000
+"""Commands waiting in one node; past it clients are told OVERLOADED."""
+QUEUE_BYTES_MAX: Final = 64 * MIB
+"""Bytes of commands waiting in one node; past it OVERLOADED."""
+ALPHA: Final = 64
+"""Slots open at once, and the distance at which a new configuration governs."""
+VALUE_OF_SLOT_BYTES_MAX: Final = 3 * MIB
+"""Largest value of one slot: a soft-closed batch and one largest command."""
+FRAME_BYTES_MAX: Final = 8 * MIB
+"""Largest frame between peers. A longer one closes the link."""
+MESSAGE_BYTES_SOFT: Final = 1 * MIB
+"""Messages with many values are cut once they hold this much."""
+AHEAD_BYTES_MAX: Final = 64 * MIB
+"""Votes kept in memory above the chosen prefix; past it a node does not vote."""
+PEER_QUEUE_BYTES_MAX: Final = 32 * MIB
+"""Bytes waiting for one peer; past it messages are dropped (Paxos resends)."""
+
+# -- times -----------------------------------------------------------------------
+TICK_SECONDS: Final = 0.02
+"""How often the core is told the time."""
+BEAT_SECONDS: Final = 0.06
+"""How often a leader renews its lease."""
+LEASE_SECONDS: Final = 0.35
+"""How long an acceptor that answered a beat promises nothing to anyone else."""
+CLOCK_DRIFT_MAX: Final = 0.02
+"""How far two clocks' rates may differ; a lease is used that much shorter."""
+ELECTION_SPREAD_SECONDS: Final = 0.2
+"""A candidate waits one lease and a random part of this."""
+RETRY_SECONDS: Final = 0.15
+"""After this long without an answer a message is sent again."""
+REQUEST_SECONDS: Final = 3.0
+"""After this long a request is answered UNAVAILABLE or UNKNOWN."""
+
+# -- journal ---------------------------------------------------------------------
+IMAGE_EVERY_BYTES: Final = 64 * MIB
+"""The store is imaged after this much log, or as much as the last image."""
+LOG_BYTES_KEPT: Final = 256 * MIB
+"""Chosen log kept for peers that were away, beyond what a restart needs."""
+RECENT_BYTES_MAX: Final = 16 * MIB
+"""Chosen values kept in memory for peers a little behind."""
+
+assert 4 * PATH_BYTES_MAX <= LINE_BYTES_MAX
+assert BATCH_BYTES_SOFT + VALUE_BYTES_MAX + LINE_BYTES_MAX < VALUE_OF_SLOT_BYTES_MAX
+assert MESSAGE_BYTES_SOFT + VALUE_OF_SLOT_BYTES_MAX < FRAME_BYTES_MAX
+assert FRAME_BYTES_MAX <= PEER_QUEUE_BYTES_MAX <= AHEAD_BYTES_MAX
+assert BATCHES_IN_FLIGHT <= ALPHA
+assert 3 * BEAT_SECONDS < LEASE_SECONDS * (1 - CLOCK_DRIFT_MAX)
+assert PIPELINE_REQUESTS_MAX < QUEUE_COMMANDS_MAX

@@ -1,0 +1,78 @@
+"""Configurations, and which one governs a slot (PMMC 3, PML 5.4).
+
+A configuration is a value like any other: chosen in slot s, it governs from slot
+s + alpha. A leader never has a slot open that lies alpha or more beyond the chosen
+prefix, so whoever proposes in a slot has learnt the configuration that governs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+
+class Configuration(msgspec.Struct, frozen=True, array_like=True, tag="configuration"):
+    """Who votes (``voters``) and who only learns (``learners``): names of nodes, sorted."""
+
+    voters: tuple[str, ...]
+    learners: tuple[str, ...] = ()
+
+    @property
+    def majority(self) -> int:
+        """How many voters make a quorum: any two quorums share a voter."""
+        return len(self.voters) // 2 + 1
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Everyone who is told what was chosen."""
+        return self.voters + self.learners
+
+    def is_quorum(self, nodes: Iterable[str]) -> bool:
+        """Say whether ``nodes`` hold a majority of the voters."""
+        return len(set(nodes).intersection(self.voters)) >= self.majority
+
+
+class Governs(msgspec.Struct, frozen=True, array_like=True):
+    """``configuration`` governs from ``slot`` on, until the next one does."""
+
+    slot: int
+    configuration: Configuration
+
+
+class Membership:
+    """The configurations that still matter: the one in force, and those to come."""
+
+    def __init__(self, governs: Iterable[Governs], alpha: int) -> None:
+        self._governs = sorted(governs, key=lambda one: one.slot)
+        self._alpha = alpha
+        assert self._governs, "a replica knows who its peers are from the start"
+
+    def at(self, slot: int) -> Configuration:
+        """Return the configuration that governs ``slot``."""
+        found = self._governs[0]
+        for one in self._governs:
+            if one.slot > slot:
+                break
+            found = one
+        return found.configuration
+
+    def since(self, slot: int) -> tuple[Configuration, ...]:
+        """Return every configuration that governs ``slot`` or a later one, as far as known."""
+        later = tuple(one.configuration for one in self._governs if one.slot > slot)
+        return (self.at(slot), *later)
+
+    @property
+    def latest(self) -> Configuration:
+        """The configuration that will be in force once all known ones are."""
+        return self._governs[-1].configuration
+
+    def learn(self, slot: int, configuration: Configuration) -> None:
+        """Note that ``configuration`` was chosen in ``slot``; forget those it overtook."""
+        self._governs.append(Governs(slot + self._alpha, configuration))
+        while len(self._governs) > 1 and self._governs[1].slot <= slot:
+            del self._governs[0]
+
+    def known(self) -> tuple[Governs, ...]:
+        """Return what has to be kept on disk."""
+        return tuple(self._governs)

@@ -1,0 +1,58 @@
+"""The conversation between nodes: what a link's frames hold.
+
+A frame on a link is four bytes of length, big-endian, and then one message. The first
+message in each direction is a `Hello`; all later ones are `PeerMessage`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import msgspec
+
+from coord.paxos.messages import Message
+
+PROTOCOL: Final = 1
+"""The version of this conversation; a peer with another one is refused."""
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag="coord"):
+    """The first frame, both ways: who speaks, to whom, of which cluster and version.
+
+    The name must be the one in the certificate, the cluster the same, and the version one
+    that both know: else the link is closed, with one line in both logs.
+    """
+
+    protocol: int
+    cluster: str
+    node: str
+    to: str
+    incarnation: int
+
+
+class Forward(msgspec.Struct, frozen=True, array_like=True, tag=64):
+    """A node that does not lead hands encoded batches to the one that does, in order."""
+
+    batches: tuple[bytes, ...]
+
+
+PeerMessage: TypeAlias = Message | Forward
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(PeerMessage)
+_HELLO: Final = msgspec.msgpack.Decoder(Hello)
+
+
+def encode(message: PeerMessage | Hello) -> bytes:
+    """Return the frame's content."""
+    return _ENCODER.encode(message)
+
+
+def decode(frame: bytes) -> PeerMessage:
+    """Return what a frame holds; `ValueError` (``msgspec.ValidationError``) where it is junk."""
+    return _DECODER.decode(frame)
+
+
+def decode_hello(frame: bytes) -> Hello:
+    """Return the `Hello` in a frame; `ValueError` where there is none."""
+    return _HELLO.decode(frame)
