@@ -1,0 +1,1 @@
+"""The tests of coord; folders mirror the package. Run them with ``bin/test``."""

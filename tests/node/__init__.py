@@ -1,0 +1,1 @@
+"""Tests of one node's settings, command line and wiring."""
