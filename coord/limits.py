@@ -71,6 +71,12 @@ AHEAD_BYTES_MAX: Final = 64 * MIB
 """Votes kept in memory above the chosen prefix; past it a node does not vote."""
 PEER_QUEUE_BYTES_MAX: Final = 32 * MIB
 """Bytes waiting for one peer; past it messages are dropped (Paxos resends)."""
+PEER_WRITE_BYTES_SOFT: Final = 256 * KIB
+"""Frames are joined up to this much for one write, so that encrypting stays short."""
+HELLO_BYTES_MAX: Final = 4 * KIB
+"""Largest first frame of a link: names and numbers, nothing else."""
+GREETINGS_MAX: Final = 64
+"""Connections to the peer port that have not said Hello; past it the oldest is closed."""
 
 # -- times -----------------------------------------------------------------------
 TICK_SECONDS: Final = 0.02
@@ -88,6 +94,20 @@ RETRY_SECONDS: Final = 0.15
 REQUEST_SECONDS: Final = 3.0
 """After this long a request is answered UNAVAILABLE or UNKNOWN."""
 
+# -- links between nodes -----------------------------------------------------------
+DIAL_SECONDS: Final = 2.0
+"""How long a connection to a peer may take to be made."""
+GREETING_SECONDS: Final = 3.0
+"""How long a connection may take until its Hello; a TLS handshake is a few round trips."""
+REDIAL_SECONDS_MIN: Final = 0.05
+"""The first wait before a peer is dialled again; each failure doubles it."""
+REDIAL_SECONDS_MAX: Final = 1.0
+"""The longest such wait: a restarted node is reached about so soon."""
+SILENCE_SECONDS: Final = 5.0
+"""A link on which nothing came for so long is closed; each end says something every fifth."""
+PARTING_SECONDS: Final = 1.0
+"""How long the other end may take to close a connection that this end has closed."""
+
 # -- journal ---------------------------------------------------------------------
 IMAGE_EVERY_BYTES: Final = 64 * MIB
 """The store is imaged after this much log, or as much as the last image."""
@@ -99,6 +119,8 @@ RECENT_BYTES_MAX: Final = 16 * MIB
 assert 4 * PATH_BYTES_MAX <= LINE_BYTES_MAX
 assert BATCH_BYTES_SOFT + VALUE_BYTES_MAX + LINE_BYTES_MAX < VALUE_OF_SLOT_BYTES_MAX
 assert MESSAGE_BYTES_SOFT + VALUE_OF_SLOT_BYTES_MAX < FRAME_BYTES_MAX
+assert HELLO_BYTES_MAX < PEER_WRITE_BYTES_SOFT < FRAME_BYTES_MAX
+assert REDIAL_SECONDS_MIN <= REDIAL_SECONDS_MAX < SILENCE_SECONDS
 assert FRAME_BYTES_MAX <= PEER_QUEUE_BYTES_MAX <= AHEAD_BYTES_MAX
 assert BATCHES_IN_FLIGHT <= ALPHA
 assert 3 * BEAT_SECONDS < LEASE_SECONDS * (1 - CLOCK_DRIFT_MAX)

@@ -1,7 +1,9 @@
 """The conversation between nodes: what a link's frames hold.
 
 A frame on a link is four bytes of length, big-endian, and then one message. The first
-message in each direction is a `Hello`; all later ones are `PeerMessage`.
+message in each direction is a `Hello`, the dialler's before the listener's; all later ones
+are `PeerMessage`. A `Refusal` may take the place of any of them and is the last. An empty
+frame says only that its sender is alive.
 """
 
 from __future__ import annotations
@@ -30,6 +32,15 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="coord"):
     incarnation: int
 
 
+class Refusal(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
+    """Why the sender closes the link now, for the log at the other end.
+
+    Sent by whichever end found the fault, so that a person may read either log.
+    """
+
+    text: str
+
+
 class Forward(msgspec.Struct, frozen=True, array_like=True, tag=64):
     """A node that does not lead hands encoded batches to the one that does, in order."""
 
@@ -40,10 +51,13 @@ PeerMessage: TypeAlias = Message | Forward
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(PeerMessage)
-_HELLO: Final = msgspec.msgpack.Decoder(Hello)
+_GREETING: Final = msgspec.msgpack.Decoder(Hello | Refusal)
+
+REFUSAL_MARK: Final = _ENCODER.encode(Refusal(""))[:-1]
+"""What the frame of a `Refusal` begins with and no other frame does."""
 
 
-def encode(message: PeerMessage | Hello) -> bytes:
+def encode(message: PeerMessage | Hello | Refusal) -> bytes:
     """Return the frame's content."""
     return _ENCODER.encode(message)
 
@@ -53,6 +67,6 @@ def decode(frame: bytes) -> PeerMessage:
     return _DECODER.decode(frame)
 
 
-def decode_hello(frame: bytes) -> Hello:
-    """Return the `Hello` in a frame; `ValueError` where there is none."""
-    return _HELLO.decode(frame)
+def decode_greeting(frame: bytes) -> Hello | Refusal:
+    """Return the `Hello` or the `Refusal` in a frame; `ValueError` where there is neither."""
+    return _GREETING.decode(frame)
