@@ -69,7 +69,8 @@ class Membership:
 
     def learn(self, slot: int, configuration: Configuration) -> None:
         """Note that ``configuration`` was chosen in ``slot``; forget those it overtook."""
-        self._governs.append(Governs(slot + self._alpha, configuration))
+        if slot + self._alpha > self._governs[-1].slot:  # else known from the disk
+            self._governs.append(Governs(slot + self._alpha, configuration))
         while len(self._governs) > 1 and self._governs[1].slot <= slot:
             del self._governs[0]
 

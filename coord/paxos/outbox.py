@@ -1,0 +1,87 @@
+"""What one input has led to, gathered until it is handed out as `Effects`.
+
+The rule of the house stands here once: a message that depends on a save leaves after the
+disk has said that the save, and every one before it, is done. All votes and the header of
+one input make one `Save`; its ticket is the next number.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from coord.paxos.durable import Header, Save, Value, Vote
+from coord.paxos.effects import NOTHING, Chosen, Effects, Envelope, Readable, Recall
+from coord.paxos.messages import Message
+
+
+class Outbox:
+    """Messages, votes and news of one replica on their way out."""
+
+    def __init__(self) -> None:
+        self._ticket = 0
+        self._saved_ticket = 0
+        self._waiting: deque[tuple[int, str, Message]] = deque()
+        self._must_save = False
+        self._votes: list[Vote] = []
+        self._send: list[Envelope] = []
+        self._chosen: list[Chosen] = []
+        self._readable: list[Readable] = []
+        self._recall: list[Recall] = []
+
+    def send(self, to: tuple[str, ...], message: Message) -> None:
+        """Send ``message`` to each of ``to`` at once."""
+        if to:
+            self._send.append(Envelope(to, message))
+
+    def after_save(self, peer: str, message: Message) -> None:
+        """Send ``message`` once all that is to be saved up to now is on the disk."""
+        pending = 1 if self._votes or self._must_save else 0
+        self._waiting.append((self._ticket + pending, peer, message))
+
+    def save(self, *votes: Vote) -> None:
+        """Have votes saved, and with them, or without any, the header."""
+        self._votes.extend(votes)
+        self._must_save = True
+
+    def chosen(self, slot: int, value: Value) -> None:
+        """Hand out the next chosen value."""
+        self._chosen.append(Chosen(slot, value))
+
+    def readable(self, number: int, slot: int) -> None:
+        """Hand out the point of a read."""
+        self._readable.append(Readable(number, slot))
+
+    def recall(self, peer: str, slot: int, until: int) -> None:
+        """Have old chosen values read from the journal for ``peer``."""
+        self._recall.append(Recall(peer, slot, until))
+
+    def saved(self, ticket: int) -> None:
+        """Take note that everything up to ``ticket`` is on the disk."""
+        self._saved_ticket = max(self._saved_ticket, ticket)
+
+    def due(self) -> Iterator[tuple[str, Message]]:
+        """Yield the messages that need not wait any longer, with their receivers."""
+        while self._waiting and self._waiting[0][0] <= self._saved_ticket:
+            _, peer, message = self._waiting.popleft()
+            yield peer, message
+
+    def effects(self, header: Header) -> Effects:
+        """Hand everything out, with ``header`` as it is now if there is anything to save."""
+        save = None
+        if self._must_save:
+            self._ticket += 1
+            save = Save(self._ticket, header, tuple(self._votes))
+            self._must_save = False
+            self._votes = []
+        elif not (self._send or self._chosen or self._readable or self._recall):
+            return NOTHING
+        effects = Effects(
+            save,
+            tuple(self._send),
+            tuple(self._chosen),
+            tuple(self._readable),
+            tuple(self._recall),
+        )
+        self._send, self._chosen, self._readable, self._recall = [], [], [], []
+        return effects

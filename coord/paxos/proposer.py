@@ -1,0 +1,151 @@
+"""The proposer's two lives: a candidate gathers promises, a leader gathers votes.
+
+Candidate (phase 1, PMMC's scout)
+    It asks for all slots from its first unchosen one on, at once. For each such slot the vote
+    of the highest ballot that a quorum reports is the only value it may propose (PMS, P2c).
+    It leads once it has a quorum in every configuration that governs those slots, and has
+    itself learnt all that anyone of them knew to be chosen.
+
+Leader (phase 2, PMMC's commander)
+    First it proposes again what phase 1 found, with values that do nothing for the holes;
+    then whatever it is given. At most alpha slots are open beyond the chosen prefix, since
+    only so far is it known which configuration governs (PMMC 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coord.paxos.ballot import Ballot
+from coord.paxos.durable import Value, Vote
+from coord.paxos.membership import Configuration
+from coord.paxos.messages import Promise
+
+NO_OP: Value = b""
+
+
+class Candidate:
+    """One attempt to become leader: first canvassing, then preparing."""
+
+    def __init__(self, ballot: Ballot, slot: int, quorums: tuple[Configuration, ...]) -> None:
+        self.ballot = ballot
+        self.slot = slot
+        self.chosen = 0
+        self.source = ""
+        self.is_preparing = False
+        self._quorums = quorums
+        self._endorsed: set[str] = set()
+        self._complete: set[str] = set()
+        self._votes: dict[int, Vote] = {}
+
+    def endorsed(self, by: str) -> bool:
+        """Note an endorsement; True when it made a quorum and phase 1 may begin."""
+        if self.is_preparing:
+            return False
+        self._endorsed.add(by)
+        self.is_preparing = self._is_quorum(self._endorsed)
+        return self.is_preparing
+
+    def promised(self, by: str, promise: Promise) -> int:
+        """Note a promise; return the slot to ask on from, 0 where it held everything."""
+        if promise.chosen > self.chosen:
+            self.chosen, self.source = promise.chosen, by
+        for vote in promise.votes:
+            known = self._votes.get(vote.slot)
+            if known is None or known.ballot < vote.ballot:
+                self._votes[vote.slot] = vote
+        if not promise.until:
+            self._complete.add(by)
+        return promise.until
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the voters that have not promised everything yet."""
+        voters = {voter for quorum in self._quorums for voter in quorum.voters}
+        return tuple(sorted(voters - self._complete))
+
+    def has_quorum(self) -> bool:
+        """Say whether no older proposal can be chosen any more without being known here."""
+        return self.is_preparing and self._is_quorum(self._complete)
+
+    def found(self, chosen: int) -> dict[int, Value]:
+        """Return what phase 1 found beyond the chosen prefix, holes filled with no-ops."""
+        slots = [slot for slot in self._votes if slot > chosen]
+        if not slots:
+            return {}
+        return {
+            slot: self._votes[slot].value if slot in self._votes else NO_OP
+            for slot in range(chosen + 1, max(slots) + 1)
+        }
+
+    def _is_quorum(self, nodes: set[str]) -> bool:
+        return all(quorum.is_quorum(nodes) for quorum in self._quorums)
+
+
+class Open:
+    """One slot in which a value was proposed and is not known to be chosen yet."""
+
+    __slots__ = ("configuration", "sent_at", "value", "voters")
+
+    def __init__(self, value: Value, configuration: Configuration, sent_at: float) -> None:
+        self.value = value
+        self.configuration = configuration
+        self.sent_at = sent_at
+        self.voters: set[str] = set()
+
+
+class Leader:
+    """The slots that one ballot has open."""
+
+    def __init__(self, ballot: Ballot, chosen: int, found: dict[int, Value]) -> None:
+        self.ballot = ballot
+        self.next_slot = chosen + 1
+        self.barrier = max(found, default=chosen)
+        self.told = chosen
+        self._found = found
+        self._open: dict[int, Open] = {}
+
+    @property
+    def open_slots(self) -> dict[int, Open]:
+        """The open slots in ascending order."""
+        return self._open
+
+    def is_recovered(self, chosen: int) -> bool:
+        """Say whether all that an earlier leader may have had chosen is chosen."""
+        return chosen >= self.barrier
+
+    def room(self, chosen: int, alpha: int) -> int:
+        """Return how many new values may be proposed now."""
+        if self.next_slot <= self.barrier:
+            return 0
+        return chosen + alpha + 1 - self.next_slot
+
+    def refill(self, chosen: int, alpha: int) -> list[Value]:
+        """Return the next values that phase 1 found, as many as may be open."""
+        last = min(self.barrier, chosen + alpha)
+        return [self._found.pop(slot) for slot in range(self.next_slot, last + 1)]
+
+    def open(self, value: Value, configuration: Configuration, now: float) -> int:
+        """Open the next slot for ``value`` and return its number."""
+        slot = self.next_slot
+        self._open[slot] = Open(value, configuration, now)
+        self.next_slot += 1
+        return slot
+
+    def voted(self, by: str, slot: int, until: int) -> Iterator[tuple[int, Value]]:
+        """Note votes; yield the slots that are chosen by them and their values."""
+        for number in range(max(slot, self._first_open), min(until, self.next_slot)):
+            entry = self._open.get(number)
+            if entry is None:
+                continue
+            entry.voters.add(by)
+            if entry.configuration.is_quorum(entry.voters):
+                del self._open[number]
+                yield number, entry.value
+
+    def overdue(self, before: float) -> list[int]:
+        """Return the open slots last sent before then, in order."""
+        return [slot for slot, entry in self._open.items() if entry.sent_at < before]
+
+    @property
+    def _first_open(self) -> int:
+        return next(iter(self._open), self.next_slot)
