@@ -13,12 +13,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from coord import limits
 from coord.node.options import BY_NAME, Kind, Option
+from coord.peers.identity import valid_node_name
 
 Given: TypeAlias = Mapping[str, object]
 """Options by name, each with its value: text, number, truth, or a list of texts."""
@@ -33,7 +34,7 @@ LEASE_SECONDS_MAX: Final = 60.0
 REQUEST_SECONDS_MAX: Final = 3600.0
 COUNT_MAX: Final = 1 << 62
 
-_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_CLUSTER: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _ADDRESS: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 
 
@@ -158,9 +159,9 @@ def _check_later(words: Given) -> None:
             raise Refused(f"--{name} is not in this version: leave it out")
 
 
-def _fields(words: Mapping[str, object]) -> dict[str, object]:
+def _fields(words: Mapping[str, object]) -> dict[str, Any]:
     """Return the fields of `Settings` that the options given fill."""
-    fields: dict[str, object] = {}
+    fields: dict[str, Any] = {}
     for name, value in words.items():
         if BY_NAME[name].later or name in ("peer", "no-leases", "web"):
             continue
@@ -222,11 +223,21 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def check_name(option: str, name: str) -> str:
-    """Return ``name`` if a node or a cluster may be called so; raises `Refused`."""
-    if _NAME.fullmatch(name) is None:
+    """Return ``name`` if a node may be called so; raises `Refused`."""
+    if not valid_node_name(name):
         raise Refused(
-            f"{option} {name!r} is no name: up to 63 letters, digits, dots, hyphens"
-            " and underscores, a letter or digit at both ends"
+            f"{option} {name!r} is no name for a node: take up to 63 of a-z, 0-9 and -,"
+            " no - at either end, and not only digits"
+        )
+    return name
+
+
+def check_cluster_name(name: str) -> str:
+    """Return ``name`` if a cluster may be called so; raises `Refused`."""
+    if _CLUSTER.fullmatch(name) is None:
+        raise Refused(
+            f"cluster {name!r} is no name for a cluster: take up to 63 letters, digits, dots,"
+            " hyphens and underscores, a letter or digit at both ends"
         )
     return name
 
@@ -251,7 +262,7 @@ def _check_bounds(settings: Settings) -> None:
 
 def _check_cluster(settings: Settings) -> None:
     """See to it that a node with peers has all that it takes to speak to them."""
-    check_name("cluster", settings.cluster)
+    check_cluster_name(settings.cluster)
     files = (settings.ca, settings.certificate, settings.key)
     if settings.peer_listen is None:
         if len(settings.peers) > 1:

@@ -32,15 +32,15 @@ class Options(usage.Options):
     ]
 
     def __init__(self) -> None:
-        super().__init__()
+        usage.Options.__init__(self)
         self.many: dict[str, list[str]] = {}
 
     def opt_listen(self, endpoint: str) -> None:
-        """endpoint of the line protocol, repeatable (tcp:8046:interface=127.0.0.1)"""  # noqa: D
+        """Endpoint of the line protocol; repeatable (tcp:8046:interface=127.0.0.1)."""
         self.many.setdefault("listen", []).append(endpoint)
 
     def opt_peer(self, member: str) -> None:
-        """NAME=HOST:PORT of each node, repeatable"""  # noqa: D
+        """NAME=HOST:PORT of each node of the cluster; repeatable."""
         self.many.setdefault("peer", []).append(member)
 
     def opt_version(self) -> None:
@@ -48,13 +48,13 @@ class Options(usage.Options):
         print(f"coord {__version__}")
         raise SystemExit(0)
 
-    def parseArgs(self) -> None:  # type: ignore[override]
+    def parseArgs(self) -> None:
         """Take no words beside the options."""
 
     def parseOptions(self, options: Any = None) -> None:
         """Read the command line; whatever is wrong with it is one line, not a page."""
         try:
-            super().parseOptions(options)
+            usage.Options.parseOptions(self, options)
         except usage.UsageError as error:
             raise SystemExit(refusal(f"{error} (twistd coord --help)")) from None
 
@@ -91,9 +91,7 @@ def refusal(text: str) -> str:
     return "coord: " + " ".join(text.split())
 
 
-def _one_line(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
+def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print a refusal as one line, where ``twistd`` lets it through to the top.
 
     A service that refuses to start raises; ``twistd`` then removes its pid file and lets

@@ -1,0 +1,112 @@
+"""``coord init``: a folder for each node, with all that it needs to start.
+
+``DIR/NAME`` holds the node's settings (``coord.toml``), its key and certificate and the
+CA's certificate, and can be carried to the node's machine as it is. ``DIR/ca`` holds the
+CA's key: whoever has it can be any node, so it stays with the operator.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from coord.node.authority import AuthorityError, create_authority, issue
+from coord.node.settings import (
+    LINE_PORT,
+    WEB_PORT,
+    Refused,
+    check_cluster_name,
+    is_loopback,
+    parse_member,
+    split_address,
+)
+
+AUTHORITY_FOLDER: Final = "ca"
+CONFIG_FILE: Final = "coord.toml"
+
+
+def make_cluster(folder: Path, members: Sequence[str], cluster: str = "coord") -> list[Path]:
+    """Make the folders of a new cluster; return each node's ``coord.toml``.
+
+    ``members`` are ``NAME=HOST:PORT``, where each node is reached by the others. Nodes on
+    one host get ports of their own for clients. Raises `Refused` before anything is made
+    where a name is wrong or a folder is there already.
+    """
+    nodes = [parse_member(member) for member in members]
+    check_cluster_name(cluster)
+    _check_new(folder, [name for name, _ in nodes])
+    try:
+        authority = create_authority(folder / AUTHORITY_FOLDER, f"coord cluster {cluster} CA")
+        for name, _ in nodes:
+            issue(folder / name, authority, name)
+    except AuthorityError as error:
+        raise Refused(str(error)) from None
+    return [_write_config(folder / name, text) for name, text in _configs(nodes, cluster)]
+
+
+def _check_new(folder: Path, names: Sequence[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise Refused(f"{name} is named twice: name each node once")
+        if name == AUTHORITY_FOLDER:
+            raise Refused(f"no node can be called {name}: that is where the CA is kept")
+    for name in (AUTHORITY_FOLDER, *names):
+        if (folder / name).exists():
+            raise Refused(f"{folder / name} is there already: choose another --dir, or remove it")
+
+
+def _configs(nodes: Sequence[tuple[str, str]], cluster: str) -> list[tuple[str, str]]:
+    """Return name and ``coord.toml`` of each node."""
+    seen: Counter[str] = Counter()
+    configs = []
+    for name, address in nodes:
+        host, _ = split_address(address)
+        configs.append((name, _config(name, cluster, nodes, seen[host])))
+        seen[host] += 1
+    return configs
+
+
+def _config(name: str, cluster: str, nodes: Sequence[tuple[str, str]], step: int) -> str:
+    peers = ",\n".join(f"    {_quoted(f'{one}={address}')}" for one, address in nodes)
+    return f"""\
+# Node {name} of the cluster {cluster}: twistd -n coord --config {name}/{CONFIG_FILE}
+# Every option of `twistd coord --help` can stand here; relative paths count from here.
+node = {_quoted(name)}
+cluster = {_quoted(cluster)}
+data = "data"
+
+# Clients of the line protocol, and the web page; only this machine reaches them.
+listen = [{_quoted(f"tcp:{LINE_PORT + step}:interface=127.0.0.1")}]
+web = {_quoted(f"tcp:{WEB_PORT + step}:interface=127.0.0.1")}
+
+# The other nodes, over mutual TLS.
+peer-listen = {_quoted(_listen(dict(nodes)[name]))}
+peer = [
+{peers},
+]
+ca = "ca.pem"
+certificate = "node.pem"
+key = "node.key"
+"""
+
+
+def _listen(address: str) -> str:
+    """Return the endpoint that answers at an address: loopback's own, or all of the host's."""
+    host, port = split_address(address)
+    kind = "tcp6" if ":" in host else "tcp"
+    escaped = host.replace(":", "\\:")
+    return f"{kind}:{port}" + (f":interface={escaped}" if is_loopback(host) else "")
+
+
+def _quoted(text: str) -> str:
+    """Return a text as TOML writes it; JSON's strings are TOML's, too."""
+    return json.dumps(text)
+
+
+def _write_config(folder: Path, text: str) -> Path:
+    path = folder / CONFIG_FILE
+    path.write_text(text, encoding="utf-8")
+    return path
