@@ -1,0 +1,1 @@
+"""What faces the clients: each module one protocol, a mapping of errors, and no logic."""
