@@ -1,0 +1,318 @@
+"""Links between nodes that do whatever links can do; provides ``IPeers``.
+
+A *wire* goes one way, from one node to another, and can be cut. A *link* joins two live
+processes while both wires between them are whole, as a TCP connection does; each end hears
+of its beginning and of its end, at times of its own. What a link does to frames is decided
+by the `Mix`:
+
+* *ordered*: as TCP does. Frames arrive in order, each at most once. A cut wire holds them
+  back; they go on if it heals before somebody gives the link up, and are lost if not.
+* otherwise worse than TCP: frames are lost, repeated and overtaken by others, one by one. The
+  core must bear that, too.
+
+Either way no frame outlives its link at the receiver: a hello names the incarnation, so that
+what was sent to an earlier life never reaches a later one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from coord.simulation.world import Process, World
+
+if TYPE_CHECKING:
+    from coord.replicator.interfaces import IPeersObserver
+
+Wire = tuple[str, str]
+_OPENED: Final = None
+
+
+class Mix(msgspec.Struct, frozen=True, kw_only=True):
+    """How bad the network is: rates are probabilities of each frame, times are seconds."""
+
+    ordered: bool = True
+    latency_seconds: float = 0.0005
+    spread_seconds: float = 0.0005
+    spike_rate: float = 0.0
+    spike_seconds: float = 0.0
+    loss_rate: float = 0.0
+    repeat_rate: float = 0.0
+    reconnect_seconds: float = 0.1
+    notice_seconds: float = 1.0
+    """A cut is noticed, if at all, within this long; the end of a peer likewise."""
+
+    @classmethod
+    def draw(cls, dice: random.Random) -> Mix:
+        """Return what the dice say."""
+        ordered = dice.random() < 0.5
+        wild = 0.0 if ordered else 1.0
+        return cls(
+            ordered=ordered,
+            latency_seconds=dice.choice((0.0001, 0.0005, 0.002)),
+            spread_seconds=dice.choice((0.0001, 0.001, 0.01)),
+            spike_rate=dice.choice((0.0, 0.001, 0.01)),
+            spike_seconds=dice.choice((0.05, 0.3, 1.0)),
+            loss_rate=wild * dice.choice((0.0, 0.01, 0.05)),
+            repeat_rate=wild * dice.choice((0.0, 0.01, 0.05)),
+            reconnect_seconds=dice.choice((0.05, 0.3)),
+            notice_seconds=dice.choice((0.2, 1.0, 3.0)),
+        )
+
+
+class Link:
+    """One connection between two processes, as each end sees it."""
+
+    def __init__(self, ends: dict[str, SimulatedPeers]) -> None:
+        self.ends = ends
+        self.open = dict.fromkeys(ends, False)
+        self.over = False
+        self.queues: dict[str, deque[bytes | None]] = {name: deque() for name in ends}
+        """What is on its way to each end; ``None`` is the news that the link is up."""
+        self.last_due = dict.fromkeys(ends, 0.0)
+
+    def other(self, name: str) -> str:
+        """Return the name at the other end."""
+        first, second = self.ends
+        return second if name == first else first
+
+
+class SimulatedPeers:
+    """``IPeers`` for one life of one node."""
+
+    def __init__(self, network: Network, process: Process) -> None:
+        self._network = network
+        self.process = process
+        self.name = process.machine.name
+        self.observer: IPeersObserver | None = None
+        self.links: dict[str, Link] = {}
+        """Links that this end believes to be up, by the peer's name."""
+
+    def observe(self, observer: IPeersObserver) -> None:
+        """Say who is told."""
+        assert self.observer is None, "observed twice"
+        self.observer = observer
+
+    def send(self, peer: str, frame: bytes) -> None:
+        """Put a frame on its way; dropped where there is no link."""
+        assert peer != self.name, "a node does not send to itself"
+        assert isinstance(frame, bytes), "frames are bytes"
+        link = self.links.get(peer)
+        self._network.carry(self.name, peer, frame, link)
+
+    def connected(self) -> frozenset[str]:
+        """Return the peers to whom there is a link, as far as this end knows."""
+        return frozenset(self.links)
+
+
+class Network:
+    """All links; its verbs tell the story: `cut`, `sever`, `isolate`, `heal`, `heal_all`."""
+
+    def __init__(self, world: World, names: tuple[str, ...], mix: Mix) -> None:
+        self._world = world
+        self._names = names
+        self.mix = mix
+        self._cut: set[Wire] = set()
+        self._ends: dict[str, SimulatedPeers] = {}
+        self._links: dict[Wire, Link] = {}
+        self._dialling: set[Wire] = set()
+
+    # -- lives ---------------------------------------------------------------------------
+    def join(self, process: Process) -> SimulatedPeers:
+        """Return the links of a new life of a node; they come up from the next instant on."""
+        peers = SimulatedPeers(self, process)
+        self._ends[peers.name] = peers
+        for name in self._names:
+            if name != peers.name:
+                self._dial(peers.name, name)
+        return peers
+
+    def crashed(self, name: str) -> None:
+        """Note that the node's process is gone; its peers hear of it, sooner or later."""
+        for pair, link in list(self._links.items()):
+            if name in pair:
+                self._end(pair, link)
+
+    # -- verbs -----------------------------------------------------------------------------
+    def cut(self, sender: str, receiver: str) -> None:
+        """Let nothing through from ``sender`` to ``receiver``."""
+        self._cut.add((sender, receiver))
+        pair = _pair(sender, receiver)
+        link = self._links.get(pair)
+        if link is not None:
+            delay = self._world.dice.uniform(0.0, 3 * self.mix.notice_seconds)
+            self._world.schedule(delay, None, self._give_up, pair, link)
+
+    def sever(self, one: str, other: str) -> None:
+        """Cut both ways."""
+        self.cut(one, other)
+        self.cut(other, one)
+
+    def isolate(self, name: str) -> None:
+        """Cut a node off from all others, both ways."""
+        for other in self._names:
+            if other != name:
+                self.sever(name, other)
+
+    def heal(self, one: str, other: str) -> None:
+        """Let everything through again, both ways."""
+        self._cut.discard((one, other))
+        self._cut.discard((other, one))
+        pair = _pair(one, other)
+        link = self._links.get(pair)
+        if link is None:
+            self._dial(one, other)
+            return
+        for receiver in pair:
+            for _ in link.queues[receiver]:
+                self._plan(link, receiver)
+
+    def heal_all(self) -> None:
+        """Mend every wire."""
+        for index, one in enumerate(self._names):
+            for other in self._names[index + 1 :]:
+                self.heal(one, other)
+
+    def cuts(self) -> int:
+        """Return how many wires are cut."""
+        return len(self._cut)
+
+    def whole(self, one: str, other: str) -> bool:
+        """Say whether nothing is cut between two nodes."""
+        return (one, other) not in self._cut and (other, one) not in self._cut
+
+    # -- links -----------------------------------------------------------------------------
+    def _dial(self, one: str, other: str) -> None:
+        pair = _pair(one, other)
+        if pair not in self._dialling:
+            self._dialling.add(pair)
+            delay = self._world.dice.uniform(0.001, self.mix.reconnect_seconds)
+            self._world.schedule(delay, None, self._dialled, pair)
+
+    def _dialled(self, pair: Wire) -> None:
+        self._dialling.discard(pair)
+        ends = {name: self._ends[name] for name in pair if name in self._ends}
+        if pair in self._links or len(ends) < 2 or not self.whole(*pair):
+            return
+        if any(not end.process.alive for end in ends.values()):
+            return
+        if any(end.process.paused for end in ends.values()):
+            self._dial(*pair)
+            return
+        link = self._links[pair] = Link(ends)
+        self._world.count("links made")
+        for name in pair:
+            self._enqueue(link, name, _OPENED)
+
+    def _give_up(self, pair: Wire, link: Link) -> None:
+        if not link.over and not self.whole(*pair):
+            self._world.count("links given up")
+            self._end(pair, link)
+
+    def _end(self, pair: Wire, link: Link) -> None:
+        """End a link: each end that lives hears of it at a time of its own."""
+        link.over = True
+        del self._links[pair]
+        for name, end in link.ends.items():
+            delay = self._world.dice.uniform(0.0, self.mix.notice_seconds)
+            self._world.schedule(delay, end.process, self._closed, link, name)
+        self._dial(*pair)
+
+    def _closed(self, link: Link, name: str) -> None:
+        """Tell one end that the link is no more, unless it has heard."""
+        if not link.open[name]:
+            return
+        link.open[name] = False
+        peers, peer = link.ends[name], link.other(name)
+        if peers.links.get(peer) is link:
+            del peers.links[peer]
+            assert peers.observer is not None
+            peers.observer.disconnected(peer)
+
+    # -- frames ----------------------------------------------------------------------------
+    def carry(self, sender: str, receiver: str, frame: bytes, link: Link | None) -> None:
+        """Do to a frame what this network does to frames."""
+        world, mix = self._world, self.mix
+        world.count("frames sent")
+        world.note(frame)
+        if link is None or link.over:
+            world.count("frames lost with a link")
+        elif mix.ordered:
+            self._enqueue(link, receiver, frame)
+        elif (sender, receiver) in self._cut:
+            world.count("frames lost to a cut")
+        elif world.chance(mix.loss_rate):
+            world.count("frames lost")
+        else:
+            self._throw(link, receiver, frame)
+            if world.chance(mix.repeat_rate):
+                world.count("frames repeated")
+                self._throw(link, receiver, frame)
+
+    def _delay(self) -> float:
+        dice, mix = self._world.dice, self.mix
+        delay = mix.latency_seconds + dice.random() * mix.spread_seconds
+        if mix.spike_rate and dice.random() < mix.spike_rate:
+            delay += dice.random() * mix.spike_seconds
+            self._world.count("frames delayed long")
+        return delay
+
+    def _throw(self, link: Link, receiver: str, frame: bytes) -> None:
+        process = link.ends[receiver].process
+        self._world.schedule(self._delay(), process, self._arrive, link, receiver, frame)
+
+    def _enqueue(self, link: Link, receiver: str, frame: bytes | None) -> None:
+        link.queues[receiver].append(frame)
+        self._plan(link, receiver)
+
+    def _plan(self, link: Link, receiver: str) -> None:
+        now = self._world.now
+        due = max(link.last_due[receiver], now + self._delay())
+        link.last_due[receiver] = due
+        process = link.ends[receiver].process
+        self._world.schedule(due - now, process, self._deliver_next, link, receiver)
+
+    def _deliver_next(self, link: Link, receiver: str) -> None:
+        """Hand on whatever is first in the queue, so that order is kept whatever the dice say."""
+        queue = link.queues[receiver]
+        if not queue or (link.other(receiver), receiver) in self._cut:
+            return  # what stands in the queue of a cut wire waits for `heal`
+        frame = queue.popleft()
+        if frame is None:
+            self._opened(link, receiver)
+        else:
+            self._arrive(link, receiver, frame)
+
+    def _opened(self, link: Link, name: str) -> None:
+        if link.over:
+            return  # it ended before this end had heard of it
+        peers, peer = link.ends[name], link.other(name)
+        older = peers.links.get(peer)
+        if older is not None:
+            self._closed(older, name)
+        link.open[name] = True
+        peers.links[peer] = link
+        assert peers.observer is not None
+        peers.observer.connected(peer)
+
+    def _arrive(self, link: Link, receiver: str, frame: bytes) -> None:
+        if not link.open[receiver]:
+            self._world.count("frames lost with a link")
+            return
+        self._world.count("frames arrived")
+        observer = link.ends[receiver].observer
+        assert observer is not None
+        try:
+            observer.received(link.other(receiver), frame)
+        except ValueError:
+            self._world.count("frames refused")
+            pair = _pair(*link.ends)
+            if self._links.get(pair) is link:
+                self._end(pair, link)
+
+
+def _pair(one: str, other: str) -> Wire:
+    return (one, other) if one < other else (other, one)

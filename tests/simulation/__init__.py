@@ -1,0 +1,1 @@
+"""The simulator: its world, its judges, and what they find in the core."""

@@ -1,0 +1,1 @@
+"""The judges, before histories made by hand."""
