@@ -48,16 +48,17 @@ class Forward(msgspec.Struct, frozen=True, array_like=True, tag=64):
 
 
 PeerMessage: TypeAlias = Message | Forward
+Greeting: TypeAlias = Hello | Refusal
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final = msgspec.msgpack.Decoder(PeerMessage)
-_GREETING: Final = msgspec.msgpack.Decoder(Hello | Refusal)
+_DECODER: Final[msgspec.msgpack.Decoder[PeerMessage]] = msgspec.msgpack.Decoder(PeerMessage)
+_GREETING: Final[msgspec.msgpack.Decoder[Greeting]] = msgspec.msgpack.Decoder(Greeting)
 
 REFUSAL_MARK: Final = _ENCODER.encode(Refusal(""))[:-1]
 """What the frame of a `Refusal` begins with and no other frame does."""
 
 
-def encode(message: PeerMessage | Hello | Refusal) -> bytes:
+def encode(message: PeerMessage | Greeting) -> bytes:
     """Return the frame's content."""
     return _ENCODER.encode(message)
 
@@ -67,6 +68,6 @@ def decode(frame: bytes) -> PeerMessage:
     return _DECODER.decode(frame)
 
 
-def decode_greeting(frame: bytes) -> Hello | Refusal:
+def decode_greeting(frame: bytes) -> Greeting:
     """Return the `Hello` or the `Refusal` in a frame; `ValueError` where there is neither."""
     return _GREETING.decode(frame)

@@ -1,0 +1,5 @@
+"""Links to the other nodes over mutual TLS; provides ``IPeers``.
+
+`identity` knows certificates, `link` one connection, `dialler` when to try again,
+`refusals` what is said when it does not work, and `transport` holds them together.
+"""
