@@ -32,10 +32,10 @@ class IJournalObserver(Protocol):
     """Who hears from a journal, always in the reactor's thread, never inside a call to it."""
 
     def saved(self, ticket: int) -> None:
-        """Every save up to the one with this ticket is on the disk."""
+        """Take note that every save up to the one with this ticket is on the disk."""
 
     def failed(self, error: Exception) -> None:
-        """A save could not be made, and no later one will be: stop acknowledging."""
+        """Stop acknowledging: a save could not be made, and no later one will be."""
 
 
 class IImageWriter(Protocol):
@@ -87,14 +87,16 @@ class IPeersObserver(Protocol):
     """Who hears from the links."""
 
     def received(self, sender: str, frame: bytes) -> None:
-        """A whole frame of a peer whose identity was verified. Raises `ValueError` where it
-        is not one, and the link is then closed."""
+        """Take a whole frame of a peer whose identity was verified.
+
+        Raises `ValueError` where the frame makes no sense; the link is then closed.
+        """
 
     def connected(self, peer: str) -> None:
-        """A link to ``peer`` is up: what was sent before may be lost."""
+        """Take note that a link to ``peer`` is up: what was sent before may be lost."""
 
     def disconnected(self, peer: str) -> None:
-        """There is no link to ``peer`` any more."""
+        """Take note that there is no link to ``peer`` any more."""
 
 
 class IPeers(Protocol):
@@ -108,6 +110,9 @@ class IPeers(Protocol):
 
         All frames queued in one turn leave in one write.
         """
+
+    def flush(self) -> None:
+        """Write what is queued now; the loop says so at the end of its turn."""
 
     def connected(self) -> frozenset[str]:
         """Return the peers to whom there is a link."""

@@ -1,0 +1,8 @@
+"""The one loop: it introduces the log (`coord.paxos`) to the tree (`coord.store`).
+
+``replicator``   obeys the core's effects: save, send, apply, answer, in that order
+``applier``      what a chosen value does to the store, once
+``coordinator``  the door for front ends: requests in, batches out, answers back
+``imaging``      the store into the journal, in small pieces, so that the log can be cut
+``interfaces``   what the loop needs of the world; the I/O floor provides it
+"""

@@ -1,0 +1,114 @@
+"""What a chosen value does to the store: once, in order, the same on every node.
+
+The batches of one node in one of its lives (*incarnation*) are numbered from 1. A batch is
+applied exactly if it is the next one of its origin; a repeated one and one that overtook
+another are passed over, on every node alike. So whatever was retried across a change of
+leader is done at most once, a connection's writes keep their order, and the memory for it
+is one pair of numbers a node. A batch passed over because it came too early is still its
+origin's to propose again (`coord.replicator.coordinator`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from coord.commands import WRITES, Read, Write
+from coord.paxos.durable import Value
+from coord.results import Result
+from coord.store.machine import Store
+from coord.wire import values
+from coord.wire.values import Batch
+
+FOUNDER: Final = ""
+"""The origin of the cluster's first write, which may be chosen twice and is done once."""
+
+
+class Applied(msgspec.Struct, frozen=True, array_like=True):
+    """The last batch applied of one node: its incarnation and its number."""
+
+    incarnation: int
+    number: int
+
+
+class Origins:
+    """The last batch applied of each node."""
+
+    def __init__(self, applied: Iterable[tuple[str, Applied]] = ()) -> None:
+        self._applied = dict(applied)
+
+    def admit(self, batch: Batch) -> bool:
+        """Say whether ``batch`` is the next of its origin, and if so, count it."""
+        if batch.origin == FOUNDER:
+            return True
+        last = self._applied.get(batch.origin, Applied(0, 0))
+        if batch.incarnation == last.incarnation:
+            is_next = batch.number == last.number + 1
+        else:
+            is_next = batch.incarnation > last.incarnation and batch.number == 1
+        if is_next:
+            self._applied[batch.origin] = Applied(batch.incarnation, batch.number)
+        return is_next
+
+    def known(self) -> tuple[tuple[str, Applied], ...]:
+        """Return what has to be kept with an image of the store."""
+        return tuple(sorted(self._applied.items()))
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a chosen batch: its origin and number, and whether it was applied."""
+
+    origin: str
+    incarnation: int
+    number: int
+    is_applied: bool
+    results: Sequence[Result] = ()
+
+
+class Own(Protocol):
+    """Who knows the batches that this node took."""
+
+    def commands(self, batch: Batch) -> Sequence[Write | Read] | None:
+        """Return the batch's writes with the reads among them; None for another node's."""
+
+
+class Applier:
+    """Applies chosen slots to the store; ``slot`` is the last one applied."""
+
+    def __init__(self, store: Store, origins: Origins, slot: int, time_ms: int) -> None:
+        self.store = store
+        self.origins = origins
+        self.slot = slot
+        self.time_ms = time_ms
+
+    def apply(self, slot: int, value: Value, own: Own) -> Outcome | None:
+        """Apply the next slot; None where its value is not a batch.
+
+        For a batch that this node took, ``own`` returns the commands with the reads that ride
+        along in their places, and the outcome holds a result for each.
+        """
+        assert slot == self.slot + 1, "slots are applied in order, without gap"
+        self.slot = slot
+        if not isinstance(value, bytes) or not value:
+            return None
+        time_ms, batch = values.decode(value)
+        self.time_ms = max(self.time_ms, time_ms)
+        is_applied = self.origins.admit(batch)
+        results: Sequence[Result] = ()
+        if is_applied:
+            results = self._perform(own.commands(batch), batch.commands)
+            self.store.seal()
+        return Outcome(batch.origin, batch.incarnation, batch.number, is_applied, results)
+
+    def _perform(
+        self, own: Sequence[Write | Read] | None, writes: Sequence[Write]
+    ) -> Sequence[Result]:
+        apply, time_ms = self.store.apply, self.time_ms
+        if own is None:
+            for write in writes:
+                apply(write, time_ms)
+            return ()
+        answer = self.store.answer
+        return [apply(one, time_ms) if isinstance(one, WRITES) else answer(one) for one in own]

@@ -1,0 +1,413 @@
+"""The replicator: one node's loop around the core.
+
+Inputs (frames, saves done, requests, ticks) are taken as they come; each is put to the
+replica, and what the replica wants is done at once and in order: hand saves to the disk,
+send, apply what was chosen. What concerns others waits for the end of the turn: one batch
+of all that was asked, one announcement of all that was chosen, one call to each watcher
+that sees a change, all answers, one write to each peer. So nothing that belongs to someone
+else runs inside a change of state, and a thousand requests in a turn cost one of each.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+import coord
+from coord.commands import Genesis
+from coord.limits import (
+    HISTORY_REVISIONS,
+    IMAGE_EVERY_BYTES,
+    LOG_BYTES_KEPT,
+    MESSAGE_BYTES_SOFT,
+    REQUEST_SECONDS,
+    TICK_SECONDS,
+)
+from coord.paxos.acceptor import size_of
+from coord.paxos.durable import Value
+from coord.paxos.effects import Chosen, Effects, Recall
+from coord.paxos.messages import Supply
+from coord.paxos.replica import Replica
+from coord.paxos.timing import Timing
+from coord.replicator.applier import FOUNDER, Applier
+from coord.replicator.imaging import Imaging
+from coord.replicator.interfaces import IJournal, IPeers
+from coord.replicator.queues import UNAVAILABLE, Group, Reads, Writes
+from coord.results import Items
+from coord.wire import peer as wire
+from coord.wire.values import Batch, encode_batch, stamp
+
+FORWARD_AGAIN_SECONDS: Final = 0.6
+"""Batches handed to a leader and not applied for so long are handed to it again."""
+PROPOSALS_MAX: Final = 256
+"""Batches of other nodes that wait for a slot; past it they are dropped, and come again."""
+
+
+@attrs.frozen(kw_only=True)
+class Identity:
+    """Who a node is: its name, its cluster, its life, and where all members are."""
+
+    node: str
+    cluster: str
+    incarnation: int
+    addresses: dict[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class Tuning:
+    """What an operator may change; see `coord.limits` for each."""
+
+    timing: Timing = attrs.Factory(Timing)
+    request_seconds: float = REQUEST_SECONDS
+    history_revisions: int = HISTORY_REVISIONS
+    image_every_bytes: int = IMAGE_EVERY_BYTES
+    log_bytes_kept: int = LOG_BYTES_KEPT
+
+
+class Replicator:
+    """One node: obeys the core, applies the log, answers the coordinator's groups.
+
+    ``now`` is a clock that never stops or steps (seconds), for leases and deadlines;
+    ``time_ms`` is the time of day that the leader stamps, which may step as it likes.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        *,
+        identity: Identity,
+        replica: Replica,
+        applier: Applier,
+        journal: IJournal,
+        peers: IPeers,
+        now: Callable[[], float],
+        time_ms: Callable[[], int],
+        tuning: Tuning,
+    ) -> None:
+        self._reactor = reactor
+        self._identity = identity
+        self._replica = replica
+        self._applier = applier
+        self._journal = journal
+        self._peers = peers
+        self.now = now
+        self._time_ms = time_ms
+        self._began_at = now()
+        self.store = applier.store
+        self._writes = Writes(identity.node, identity.incarnation)
+        self._reads = Reads(identity.incarnation << 32)
+        self._proposals: deque[bytes] = deque()
+        self._answers: list[Callable[[], None]] = []
+        self._turn_call: IDelayedCall | None = None
+        self._tick_call: IDelayedCall | None = None
+        self._sent_to: str | None = None
+        self._sent_at = self._began_at
+        self._must_send_again = False
+        self._fault: str | None = None
+        self._imaging = Imaging(
+            reactor,
+            journal,
+            applier,
+            every_bytes=tuning.image_every_bytes,
+            kept_bytes=tuning.log_bytes_kept,
+        )
+        journal.observe(self)
+        peers.observe(self)
+
+    # -- life -----------------------------------------------------------------------------
+    def start(self) -> None:
+        """Apply what the journal knows to be chosen, then take part."""
+        self._obey(self._replica.start(self.now()))
+        self._tick()
+
+    def stop(self) -> None:
+        """Take part no more; what waits is answered ``UNAVAILABLE`` or ``UNKNOWN``."""
+        for call in (self._turn_call, self._tick_call):
+            if call is not None and call.active():
+                call.cancel()
+        self._turn_call = self._tick_call = None
+        self._fault = self._fault or "stopped"
+        self._imaging.stop()
+        self._expire(float("inf"))
+        self._fire()
+
+    # -- the coordinator's side --------------------------------------------------------------
+    def write(self, group: Group) -> None:
+        """Queue a group that writes."""
+        error = UNAVAILABLE if self._fault else self._writes.add(group)
+        if error is not None:
+            group.refuse(error)
+        self._wake()
+
+    def read(self, group: Group) -> None:
+        """Answer a group of linearizable reads, at once where that is possible."""
+        if self._fault:
+            group.refuse(UNAVAILABLE)
+        elif self._replica.can_read(self.now()) and self._applier.slot == self._replica.chosen:
+            self.answer(group)
+        else:
+            error = self._reads.add(group)
+            if error is not None:
+                group.refuse(error)
+            self._wake()
+
+    def answer(self, group: Group) -> None:
+        """Answer a group of reads from the store as it stands."""
+        group.settle(group.read_by(self.store.answer))
+
+    # -- what journal and links say ------------------------------------------------------------
+    def received(self, sender: str, frame: bytes) -> None:
+        """Take a frame of a peer; raises `ValueError` where it is not a message."""
+        message = wire.decode(frame)
+        if self._fault:
+            return
+        if isinstance(message, wire.Forward):
+            self._forwarded(message)
+        else:
+            self._obey(self._replica.step(self.now(), sender, message))
+        self._wake()
+
+    def connected(self, peer: str) -> None:
+        """Take note of a link; what was sent before may be lost, so send it again."""
+        if not self._fault:
+            self._obey(self._replica.connected(self.now(), peer))
+            self._must_send_again |= peer == self._sent_to
+            self._wake()
+
+    def disconnected(self, peer: str) -> None:
+        """Take note that a link is gone."""
+        if not self._fault:
+            self._obey(self._replica.disconnected(self.now(), peer))
+            self._wake()
+
+    def saved(self, ticket: int) -> None:
+        """Take note that saves are on the disk."""
+        if not self._fault:
+            self._obey(self._replica.saved(self.now(), ticket))
+            self._wake()
+
+    def failed(self, error: Exception) -> None:
+        """Stop acknowledging: the disk has failed, and what it holds is not known any more."""
+        self._log.critical("the journal failed, this node stops serving: {error}", error=error)
+        self._fault = f"journal: {error}"
+        self._expire(float("inf"))
+        self._wake()
+
+    # -- the loop -----------------------------------------------------------------------------
+    def _obey(self, effects: Effects) -> None:
+        """Do what the core wants, in its order. The only function that does."""
+        if effects.save is not None:
+            self._journal.save(effects.save)
+        for envelope in effects.send:
+            frame = wire.encode(envelope.message)
+            for peer in envelope.to:
+                self._peers.send(peer, frame)
+        for chosen in effects.chosen:
+            self._apply(chosen)
+        for readable in effects.readable:
+            self._reads.found(readable.number, readable.slot)
+        for recall in effects.recall:
+            self._recall(recall)
+
+    def _apply(self, chosen: Chosen) -> None:
+        outcome = self._applier.apply(chosen.slot, chosen.value, self._writes)
+        self._imaging.applied(chosen.slot, size_of(chosen.value))
+        if outcome is not None:
+            calls = self._writes.landed(outcome)
+            if calls is None:
+                self._must_send_again = True
+            else:
+                self._answers += calls
+        self._answer_ready()
+
+    def _answer_ready(self) -> None:
+        """Read for the groups whose point is reached, before anything later is applied."""
+        for group in self._reads.ready(self._applier.slot):
+            self._answers.append(partial(group.settle, group.read_by(self.store.answer)))
+
+    def _wake(self) -> None:
+        if self._turn_call is None:
+            self._turn_call = self._reactor.callLater(0, self._turn)
+
+    def _turn(self) -> None:
+        self._turn_call = None
+        if not self._fault:
+            self._send_batches()
+            self._ask()
+            self._obey(self._replica.announce(self.now()))
+            self._answer_ready()
+            self._imaging.consider()
+        self._fire()
+        self._peers.flush()
+
+    def _fire(self) -> None:
+        """Tell everyone what happened, now that nothing is changing."""
+        for watch in self.store.publish():
+            watch.wake()
+        answers, self._answers = self._answers, []
+        for answer in answers:
+            try:
+                answer()
+            except Exception:
+                self._log.failure("a front end failed to take an answer")
+
+    def _tick(self) -> None:
+        self._tick_call = self._reactor.callLater(TICK_SECONDS, self._tick)
+        if self._fault:
+            return
+        now = self.now()
+        self._obey(self._replica.tick(now))
+        self._expire(now)
+        late = now - self._sent_at > FORWARD_AGAIN_SECONDS
+        if late and self._writes.flights and not self._replica.is_leading:
+            self._must_send_again = True
+        self._wake()
+
+    def _expire(self, now: float) -> None:
+        self._answers += self._writes.expire(now)
+        self._answers += self._reads.expire(now)
+
+    # -- batches -------------------------------------------------------------------------------
+    def _send_batches(self) -> None:
+        """Hand batches to the leader, be it this node or another; keep them where there is none."""
+        if self._replica.is_leading:
+            self._lead()
+            return
+        self._proposals.clear()
+        leader = self._replica.leader
+        if leader is None or leader not in self._peers.connected():
+            self._sent_to = None
+            return
+        self._must_send_again |= leader != self._sent_to
+        payloads = self._due()
+        if payloads:
+            self._forward(leader, payloads)
+
+    def _due(self) -> list[bytes]:
+        """Return the batches to be sent now: new ones, after all in flight if need be."""
+        again = [flight.payload for flight in self._writes.flights] if self._must_send_again else []
+        self._must_send_again = False
+        while (flight := self._writes.next_batch()) is not None:
+            again.append(flight.payload)
+        if again:
+            self._sent_at = self.now()
+        return again
+
+    def _forward(self, leader: str, payloads: Sequence[bytes]) -> None:
+        self._sent_to = leader
+        piece: list[bytes] = []
+        size_bytes = 0
+        for payload in payloads:
+            piece.append(payload)
+            size_bytes += len(payload)
+            if size_bytes >= MESSAGE_BYTES_SOFT:
+                self._peers.send(leader, wire.encode(wire.Forward(tuple(piece))))
+                piece, size_bytes = [], 0
+        if piece:
+            self._peers.send(leader, wire.encode(wire.Forward(tuple(piece))))
+
+    def _forwarded(self, message: wire.Forward) -> None:
+        if self._replica.is_leading and len(self._proposals) < PROPOSALS_MAX:
+            self._proposals.extend(message.batches)
+
+    def _lead(self) -> None:
+        """Propose: the founding write first, then batches of others and of our own."""
+        now = self.now()
+        room = self._replica.room(now)
+        if room and self._replica.may_found:
+            self._propose([self._genesis()])
+            room -= 1
+        if self._sent_to != self._identity.node or self._must_send_again:
+            self._proposals.extend(flight.payload for flight in self._writes.flights)
+            self._sent_to, self._must_send_again = self._identity.node, False
+            self._sent_at = now
+        batches: list[bytes] = []
+        while room > len(batches) and self._proposals:
+            batches.append(self._proposals.popleft())
+        while room > len(batches) and (flight := self._writes.next_batch()) is not None:
+            batches.append(flight.payload)
+            self._sent_at = now
+        self._propose(batches)
+
+    def _propose(self, batches: Sequence[bytes]) -> None:
+        if batches:
+            time_ms = max(self._time_ms(), self._applier.time_ms)
+            values: list[Value] = [stamp(batch, time_ms) for batch in batches]
+            self._obey(self._replica.propose(self.now(), values))
+
+    def _genesis(self) -> bytes:
+        members = tuple(sorted(self._identity.addresses.items()))
+        return encode_batch(Batch(FOUNDER, 0, 0, (Genesis(self._identity.cluster, members),)))
+
+    # -- reads and recalls -----------------------------------------------------------------------
+    def _ask(self) -> None:
+        number = self._reads.next_question()
+        if number is not None:
+            self._obey(self._replica.read(self.now(), number))
+
+    def _recall(self, recall: Recall) -> None:
+        """Send old chosen values from the journal to a peer that was away."""
+        reading = self._journal.read(recall.slot, recall.until, MESSAGE_BYTES_SOFT)
+
+        def found(values: Sequence[Value]) -> None:
+            oldest = 0 if values else self._journal.oldest()
+            if oldest > recall.slot:
+                self._log.warn(
+                    "{peer} asks for slot {slot}, but the log begins at {oldest}",
+                    peer=recall.peer,
+                    slot=recall.slot,
+                    oldest=oldest,
+                )
+            supply = Supply(recall.slot, tuple(values), oldest)
+            self._peers.send(recall.peer, wire.encode(supply))
+
+        reading.addCallback(found)
+        reading.addErrback(lambda failure: self._log.failure("cannot read the log", failure))
+
+    # -- what it tells of itself --------------------------------------------------------------
+    def status(self) -> Items:
+        """Return how this node is, as ``name=value``."""
+        now, replica = self.now(), self._replica
+        facts = {
+            "node": self._identity.node,
+            "cluster": self._identity.cluster,
+            "role": replica.role,
+            "leader": replica.leader or "-",
+            "quorum": "yes" if replica.has_quorum(now) and not self._fault else "no",
+            "rev": self.store.rev,
+            "slot": self._applier.slot,
+            "digest": self.store.digest,
+            "sessions": 0,
+            "watches": self.store.watch_count,
+            "uptime": f"{now - self._began_at:.1f}",
+            "version": coord.__version__,
+            "behind": replica.target - self._applier.slot,
+            "elections": replica.elections,
+            "images": self._imaging.images,
+            "fault": self._fault or "-",
+        }
+        return Items(self.store.rev, tuple(f"{name}={value}" for name, value in facts.items()))
+
+    def members(self) -> Items:
+        """Return the cluster as this node sees it: node, address, part, up or down."""
+        up = self._peers.connected() | {self._identity.node}
+        configuration = self._replica.configuration
+        rows = (
+            f"{node} {self._identity.addresses.get(node, '-')} "
+            f"{'voter' if node in configuration.voters else 'observer'} "
+            f"{'up' if node in up else 'down'}"
+            for node in sorted(configuration.nodes)
+        )
+        return Items(self.store.rev, tuple(rows))
+
+    def describe(self) -> str:
+        """Return the node in one line."""
+        return f"{self._replica.describe(self.now())} applied {self._applier.slot}"
