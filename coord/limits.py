@@ -17,6 +17,8 @@ LINE_BYTES_MAX: Final = 64 * KIB
 """Longest request line. Paths and options fit many times over."""
 VALUE_BYTES_MAX: Final = 1 * MIB
 """Longest value. coord keeps small data; a megabyte is already large."""
+SKIPPED_BYTES_MAX: Final = 16 * MIB
+"""Largest value that is too large and still read past; a larger one closes the connection."""
 INLINE_VALUE_BYTES_MAX: Final = 1024
 """Longest value printed on the reply's own line (the protocol fixes it)."""
 PATH_BYTES_MAX: Final = 4 * KIB
@@ -47,6 +49,11 @@ CONNECTIONS_MAX: Final = 20_000
 # -- history -----------------------------------------------------------------
 HISTORY_REVISIONS: Final = 360_000
 """Revisions that can be read and watched from (an hour at a hundred a second)."""
+PICTURE_REVISIONS_MAX: Final = 1_000_000
+"""How far a walk may fall behind the history: one that is not read must not fill the memory."""
+SEQUENCE_PARENTS_MAX: Final = 1024
+"""Parents that are gone whose last number is kept. Part of what a log means: the same on
+every node, never changed."""
 
 # -- batches and slots ---------------------------------------------------------
 BATCH_BYTES_SOFT: Final = 512 * KIB
