@@ -42,12 +42,11 @@ from zope.interface import implementer
 
 from coord import limits
 from coord.peers.identity import is_peer, names_of
-from coord.peers.refusals import TEXT_LENGTH_MAX, Refused, explain
+from coord.peers.refusals import ONE_RELEASE, TEXT_LENGTH_MAX, Refused, explain
 from coord.wire import peer as wire
 from coord.wire.framing import LENGTH_BYTES, Splitter, pack_length
 from coord.wire.peer import REFUSAL_MARK, Hello, Refusal
 
-_ONE_RELEASE: Final = "run the same release on both nodes"
 _STOPPING: Final = Refused("this node stops", "nothing to do")
 
 
@@ -171,7 +170,7 @@ class Link(Protocol):
             else:
                 self._meet(greeting)
         except ValueError:
-            self._refuse(Refused("its first words were no Hello", _ONE_RELEASE))
+            self._refuse(Refused("its first words were no Hello", ONE_RELEASE))
         except Refused as refused:
             self._refuse(refused)
 
@@ -209,7 +208,7 @@ class Link(Protocol):
         try:
             frames = self._splitter.feed(data)
         except ValueError as error:
-            self._refuse(Refused(f"it sent {error}", _ONE_RELEASE))
+            self._refuse(Refused(f"it sent {error}", ONE_RELEASE))
             return
         for frame in frames:
             if self._why is not None:
@@ -228,7 +227,7 @@ class Link(Protocol):
         try:
             self._parties.received(self, frame)
         except ValueError as error:
-            self._refuse(Refused(f"it sent what is no message ({error})", _ONE_RELEASE))
+            self._refuse(Refused(f"it sent what is no message ({error})", ONE_RELEASE))
 
     # -- sending ---------------------------------------------------------------------------
     def send(self, frame: bytes) -> None:

@@ -41,6 +41,7 @@ class Refused(Exception):
         return "".join(one if one.isprintable() else "?" for one in line[:TEXT_LENGTH_MAX])
 
 
+ONE_RELEASE: Final = "run the same release on both nodes"
 _ONE_CA: Final = "give all nodes certificates of one CA"
 _ONE_PORT: Final = "only nodes of the cluster belong on this port"
 _RENEW: Final = "issue a new certificate"
@@ -135,10 +136,11 @@ class Complaints:
         self._seconds = seconds
         self._written: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    def about(self, who: str, where: str, refused: Refused) -> None:
+    def about(self, who: str, where: str, refused: Refused, *, was_up: bool = False) -> None:
         """Write one line about ``who``, unless the same was written within the minute.
 
-        ``who`` is a peer, or the host of a stranger; ``where`` its address.
+        ``who`` is a peer, or the host of a stranger; ``where`` its address; ``was_up`` says
+        that there was a link, which is lost.
         """
         now = self._seconds()
         key = (who, refused.what)
@@ -149,8 +151,13 @@ class Complaints:
         self._written.move_to_end(key)
         if len(self._written) > COMPLAINTS_MAX:
             self._written.popitem(last=False)
-        place = "" if where == who else f" ({where})"
-        self._log.warn("no link with {who}{place}: {why}", who=who, place=place, why=refused.text)
+        self._log.warn(
+            "{what} {who} ({where}): {why}",
+            what="lost the link with" if was_up else "no link with",
+            who=who,
+            where=where,
+            why=refused.text,
+        )
 
     def forget(self, who: str) -> None:
         """Write again whatever is to be said of ``who``: it was well in between."""

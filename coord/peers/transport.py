@@ -35,6 +35,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from coord import limits
+from coord.peers.admission import check_hello, check_place, dials
 from coord.peers.dialler import Dialler, Dialling, make_dialler
 from coord.peers.identity import Credentials, CredentialsError, Identity, valid_node_name
 from coord.peers.link import Bounds, Link, Traffic
@@ -69,7 +70,7 @@ class Peer:
 
 
 class Transport:
-    """The links of ``node`` to its ``peers`` (name: ``host:port``), this node left out.
+    """The links of ``node`` to its ``peers`` (name: ``host:port``); its own name is left out.
 
     ``incarnation`` counts the node's lives. ``listen`` is where the peers reach this node;
     ``credentials`` are needed as soon as there are peers. ``endpoint`` makes an endpoint of
@@ -103,8 +104,10 @@ class Transport:
         self._dice = dice
         self._endpoint = endpoint or self._host_endpoint
         self._listen = serverFromString(reactor, listen) if isinstance(listen, str) else listen
-        self._identity = _identity(node, peers, credentials, listening=self._listen is not None)
-        self._peers = {name: Peer(name, address) for name, address in sorted(peers.items())}
+        self._peers = {
+            name: Peer(name, address) for name, address in sorted(peers.items()) if name != node
+        }
+        self._identity = self._load(credentials)
         self._complaints = Complaints(reactor.seconds)
         self._observer: IPeersObserver | None = None
         self._port: IListeningPort | None = None
@@ -122,8 +125,8 @@ class Transport:
 
     def send(self, peer: str, frame: bytes) -> None:
         """Queue a frame; dropped where there is no link or too much is queued."""
-        link = self._peers[peer].link
-        if link is None:
+        known = self._peers.get(peer)
+        if known is None or (link := known.link) is None:
             return
         link.send(frame)
         self._unflushed[link] = None
@@ -185,6 +188,19 @@ class Transport:
         """Return what went to and from each peer so far."""
         return {name: attrs.evolve(peer.traffic) for name, peer in self._peers.items()}
 
+    def _load(self, credentials: Credentials | None) -> Identity | None:
+        """Load the credentials where they are needed; see that links are possible at all."""
+        if not self._peers and self._listen is None:
+            return None
+        if credentials is None:
+            raise CredentialsError("peers want --ca, --certificate and --key: see coord init")
+        for name in self._peers:
+            if not valid_node_name(name):
+                raise CredentialsError(f"the peer {name!r} cannot have a certificate of that name")
+            if self._listen is None and not dials(self.node, name):
+                raise CredentialsError(f"{name} dials {self.node}: give --peer-listen")
+        return Identity.load(credentials, self.node)
+
     # -- opening ---------------------------------------------------------------------------
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
@@ -193,7 +209,7 @@ class Transport:
         seconds = self._bounds.silence_seconds / SILENT_ROUNDS
         self._round = self._reactor.callLater(seconds, self._check_links)
         for peer in self._peers.values():
-            if self.node < peer.name:
+            if dials(self.node, peer.name):
                 peer.dialler = self._dialler(peer)
                 peer.dialler.start()
 
@@ -229,13 +245,15 @@ class Transport:
         """Return what makes links: ``expected`` is who is dialled, ``None`` for listening."""
         assert self._identity is not None, "there are peers, so there are credentials"
         factory = TLSMemoryBIOFactory(
-            self._identity, expected is not None, _Links(self, expected), self._reactor
+            self._identity, expected is not None, PeerLinks(self, expected), self._reactor
         )
         factory.protocol = TLSMemoryBIOProtocol
         return factory
 
-    def make_link(self, expected: str | None) -> Link:
-        """Return a link for a connection that was just made."""
+    def make_link(self, expected: str | None) -> Link | None:
+        """Return a link for a connection that was just made; ``None`` once stopped."""
+        if self._stopped is not None:
+            return None
         if expected is None:
             strangers = [link for link in self._connections if link.peer is None]
             if len(strangers) >= limits.GREETINGS_MAX:
@@ -251,25 +269,17 @@ class Transport:
 
     def admit(self, link: Link, hello: Hello) -> Traffic:
         """Hold a Hello against what this node knows; raises `Refused`."""
-        ours = self.greeting(hello.node)
-        _check_hello(ours, hello)
         peer = self._peers.get(hello.node)
-        if peer is None:
-            raise Refused(
-                f"{hello.node} is not a peer of {self.node}",
-                f"name it with --peer {hello.node}=HOST:PORT, or stop it",
-            )
-        if (link.expected or min(self.node, hello.node)) != hello.node:
-            raise Refused(
-                f"{hello.node} dialled {self.node}, which dials {hello.node} itself",
-                "run the same release on both nodes",
-            )
-        if peer.link is not None and hello.incarnation < peer.link.incarnation:
-            raise Refused(
-                f"life {hello.incarnation} of {hello.node} comes after life"
-                f" {peer.link.incarnation}",
-                "see that it runs once, and on its newest data",
-            )
+        newest = peer.link.incarnation if peer is not None and peer.link is not None else 0
+        check_hello(self.greeting(hello.node), hello)
+        check_place(
+            self.node,
+            hello,
+            dialled=link.expected is not None,
+            known=peer is not None,
+            newest=newest,
+        )
+        assert peer is not None, "it is known"
         return peer.traffic
 
     def up(self, link: Link) -> None:
@@ -327,7 +337,7 @@ class Transport:
             return
         name = link.peer or link.expected
         who = name or link.where.rpartition(":")[0]
-        self._complaints.about(who, link.where, why)
+        self._complaints.about(who, link.where, why, was_up=link.peer is not None)
         peer = self._peers.get(name) if name else None
         if peer is None:
             return
@@ -360,7 +370,7 @@ class Transport:
             stopped.callback(None)
 
 
-class _Links(Factory):
+class PeerLinks(Factory):
     """Makes the links of a transport, for `TLSMemoryBIOFactory`."""
 
     noisy = False
@@ -369,43 +379,6 @@ class _Links(Factory):
         self._transport = transport
         self._expected = expected
 
-    def buildProtocol(self, address: IAddress | None) -> Link:
-        """Return the link that a connection was made for."""
+    def buildProtocol(self, address: IAddress | None) -> Link | None:
+        """Return the link that a connection was made for; ``None`` closes it."""
         return self._transport.make_link(self._expected)
-
-
-def _identity(
-    node: str, peers: Mapping[str, str], credentials: Credentials | None, *, listening: bool
-) -> Identity | None:
-    """Load the credentials where they are needed; see that links are possible at all."""
-    assert node not in peers, "a node is not its own peer"
-    if not peers and not listening:
-        return None
-    if credentials is None:
-        raise CredentialsError("peers want --ca, --certificate and --key: see coord init")
-    for peer in peers:
-        if not valid_node_name(peer):
-            raise CredentialsError(f"the peer {peer!r} cannot have a certificate of that name")
-    if not listening and any(peer < node for peer in peers):
-        raise CredentialsError(f"{min(peers)} dials {node}: give --peer-listen")
-    return Identity.load(credentials, node)
-
-
-def _check_hello(ours: Hello, theirs: Hello) -> None:
-    """Raise `Refused` where two nodes do not belong together. Told to both: so it names both."""
-    if theirs.protocol != ours.protocol:
-        raise Refused(
-            f"{theirs.node} speaks version {theirs.protocol} of the peers' protocol,"
-            f" {ours.node} version {ours.protocol}",
-            "run the same release on both nodes",
-        )
-    if theirs.cluster != ours.cluster:
-        raise Refused(
-            f"{theirs.node} is of cluster {theirs.cluster!r}, {ours.node} of {ours.cluster!r}",
-            "see which of the two has the wrong address or data",
-        )
-    if theirs.to != ours.node:
-        raise Refused(
-            f"{theirs.node} wants to reach {theirs.to!r}, this is {ours.node}",
-            "correct the address of the peer",
-        )
