@@ -18,10 +18,12 @@ from coord.paxos.messages import Message
 class Outbox:
     """Messages, votes and news of one replica on their way out."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: str) -> None:
+        self._node = node
         self._ticket = 0
         self._saved_ticket = 0
         self._waiting: deque[tuple[int, str, Message]] = deque()
+        self._here: deque[Message] = deque()
         self._must_save = False
         self._votes: list[Vote] = []
         self._send: list[Envelope] = []
@@ -30,8 +32,10 @@ class Outbox:
         self._recall: list[Recall] = []
 
     def send(self, to: tuple[str, ...], message: Message) -> None:
-        """Send ``message`` to each of ``to`` at once."""
-        if to:
+        """Send ``message`` to each of ``to`` at once; to this node itself alone, or not at all."""
+        if to == (self._node,):
+            self._here.append(message)
+        elif to:
             self._send.append(Envelope(to, message))
 
     def after_save(self, peer: str, message: Message) -> None:
@@ -60,11 +64,15 @@ class Outbox:
         """Take note that everything up to ``ticket`` is on the disk."""
         self._saved_ticket = max(self._saved_ticket, ticket)
 
-    def due(self) -> Iterator[tuple[str, Message]]:
-        """Yield the messages that need not wait any longer, with their receivers."""
-        while self._waiting and self._waiting[0][0] <= self._saved_ticket:
-            _, peer, message = self._waiting.popleft()
-            yield peer, message
+    def inbox(self) -> Iterator[Message]:
+        """Yield what this node has to tell itself now, and let go what need not wait longer."""
+        while True:
+            while self._waiting and self._waiting[0][0] <= self._saved_ticket:
+                _, peer, message = self._waiting.popleft()
+                self.send((peer,), message)
+            if not self._here:
+                return
+            yield self._here.popleft()
 
     def effects(self, header: Header) -> Effects:
         """Hand everything out, with ``header`` as it is now if there is anything to save."""

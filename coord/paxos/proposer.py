@@ -1,4 +1,4 @@
-"""The proposer's two lives: a candidate gathers promises, a leader gathers votes.
+"""What a proposer gathers: a candidate promises, a leader votes.
 
 Candidate (phase 1, PMMC's scout)
     It asks for all slots from its first unchosen one on, at once. For each such slot the vote
@@ -6,7 +6,7 @@ Candidate (phase 1, PMMC's scout)
     It leads once it has a quorum in every configuration that governs those slots, and has
     itself learnt all that anyone of them knew to be chosen.
 
-Leader (phase 2, PMMC's commander)
+Slots (phase 2, PMMC's commander)
     First it proposes again what phase 1 found, with values that do nothing for the holes;
     then whatever it is given. At most alpha slots are open beyond the chosen prefix, since
     only so far is it known which configuration governs (PMMC 3).
@@ -93,21 +93,18 @@ class Open:
         self.voters: set[str] = set()
 
 
-class Leader:
-    """The slots that one ballot has open."""
+class Slots:
+    """The slots that a leader has open: a value in each, and who has voted for it.
 
-    def __init__(self, ballot: Ballot, chosen: int, found: dict[int, Value]) -> None:
-        self.ballot = ballot
+    ``next_slot`` is the first that was never opened; up to ``barrier`` an earlier leader may have
+    had values chosen.
+    """
+
+    def __init__(self, chosen: int, found: dict[int, Value]) -> None:
         self.next_slot = chosen + 1
         self.barrier = max(found, default=chosen)
-        self.told = chosen
+        self.opened: dict[int, Open] = {}
         self._found = found
-        self._open: dict[int, Open] = {}
-
-    @property
-    def open_slots(self) -> dict[int, Open]:
-        """The open slots in ascending order."""
-        return self._open
 
     def is_recovered(self, chosen: int) -> bool:
         """Say whether all that an earlier leader may have had chosen is chosen."""
@@ -127,25 +124,25 @@ class Leader:
     def open(self, value: Value, configuration: Configuration, now: float) -> int:
         """Open the next slot for ``value`` and return its number."""
         slot = self.next_slot
-        self._open[slot] = Open(value, configuration, now)
+        self.opened[slot] = Open(value, configuration, now)
         self.next_slot += 1
         return slot
 
     def voted(self, by: str, slot: int, until: int) -> Iterator[tuple[int, Value]]:
         """Note votes; yield the slots that are chosen by them and their values."""
         for number in range(max(slot, self._first_open), min(until, self.next_slot)):
-            entry = self._open.get(number)
+            entry = self.opened.get(number)
             if entry is None:
                 continue
             entry.voters.add(by)
             if entry.configuration.is_quorum(entry.voters):
-                del self._open[number]
+                del self.opened[number]
                 yield number, entry.value
 
     def overdue(self, before: float) -> list[int]:
         """Return the open slots last sent before then, in order."""
-        return [slot for slot, entry in self._open.items() if entry.sent_at < before]
+        return [slot for slot, entry in self.opened.items() if entry.sent_at < before]
 
     @property
     def _first_open(self) -> int:
-        return next(iter(self._open), self.next_slot)
+        return next(iter(self.opened), self.next_slot)

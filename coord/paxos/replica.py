@@ -13,8 +13,8 @@ A replica is at once (PMMC 2)
 
 The way to lead: a follower that has heard of no leader for a lease and a random while
 *canvasses*: would you promise me? Acceptors that granted a lease to someone else, or know
-much more of the log, say no, and nothing durable happens. With a quorum of yes it saves its own promise
-of the ballot, then asks for the others' (were it to ask first, crash, and forget, it
+much more of the log, say no, and nothing durable happens. With a quorum of yes it saves its own
+promise of the ballot, then asks for the others' (were it to ask first, crash, and forget, it
 might use the ballot twice). Then it leads until it hears of a higher ballot.
 
 Messages that depend on a save wait in ``_bound`` until ``saved`` says that it is on the
@@ -28,14 +28,13 @@ from random import Random
 from typing import assert_never
 
 from coord.limits import MESSAGE_BYTES_SOFT
-from coord.paxos.acceptor import Acceptor, size_of
 from coord.paxos.ballot import NEVER, Ballot
 from coord.paxos.catchup import Catchup
-from coord.paxos.durable import Durable, Header, Value, Vote
-from coord.paxos.effects import NOTHING, Effects
-from coord.paxos.learner import Learner
-from coord.paxos.lease import NO_TIME, Beats, Grant, quiet_seconds
-from coord.paxos.membership import Configuration, Membership
+from coord.paxos.durable import Durable, Value, Vote
+from coord.paxos.effects import Effects
+from coord.paxos.leadership import Leadership
+from coord.paxos.lease import NO_TIME
+from coord.paxos.membership import Configuration
 from coord.paxos.messages import (
     Accept,
     Accepted,
@@ -53,9 +52,9 @@ from coord.paxos.messages import (
     Refuse,
     Supply,
 )
-from coord.paxos.outbox import Outbox
-from coord.paxos.proposer import Candidate, Leader
-from coord.paxos.reads import Question, Readers
+from coord.paxos.proposer import Candidate
+from coord.paxos.reads import Question
+from coord.paxos.state import State
 from coord.paxos.timing import Timing
 
 
@@ -65,32 +64,22 @@ class Replica:
     def __init__(
         self, node: str, durable: Durable, timing: Timing, dice: Random, now: float
     ) -> None:
-        self.node = node
+        self._state = State(node, durable, timing, now)
         self._timing = timing
+        self._acceptor = self._state.acceptor
+        self._learner = self._state.learner
+        self._grant = self._state.grant
+        self._out = self._state.out
         self._dice = dice
-        self._now = now
-        self._membership = Membership(durable.header.governs, timing.alpha)
-        self._learner = Learner(durable.base)
         self._durable = durable
-        known = max(durable.header.chosen, durable.base)
-        self._acceptor = Acceptor(
-            durable.header.promised, (vote for vote in durable.votes if vote.slot > known)
-        )
-        alone = self._membership.latest.voters == (node,)
-        self._grant = Grant(now if alone else now + quiet_seconds(timing.lease_seconds))
         self._catchup = Catchup()
-        self._beats = Beats(node, timing.lease_seconds, now)
-        self._readers = Readers()
         self._question: Question | None = None
-        self._out = Outbox()
         self._candidate: Candidate | None = None
-        self._leader: Leader | None = None
+        self._leadership: Leadership | None = None
         self._followed = NEVER
         self._heard_at = NO_TIME
         self._highest = durable.header.promised
-        self._election_at = now if alone else self._after_lease()
-        self._beat_at = now
-        self._connected: set[str] = set()
+        self._election_at = now if self._state.is_alone else self._after_lease()
         self.elections = 0
 
     # -- what others may know --------------------------------------------------------
@@ -107,19 +96,24 @@ class Replica:
     @property
     def configuration(self) -> Configuration:
         """The latest configuration known."""
-        return self._membership.latest
+        return self._state.membership.latest
 
     @property
     def is_leading(self) -> bool:
         """Whether this node believes that it leads."""
-        return self._leader is not None
+        return self._leadership is not None
+
+    @property
+    def node(self) -> str:
+        """The name of this node."""
+        return self._state.node
 
     @property
     def leader(self) -> str | None:
         """Whom this node takes for the leader, None where it knows of none."""
-        if self._leader is not None:
+        if self._leadership is not None:
             return self.node
-        fresh = self._now <= self._heard_at + self._timing.patience_seconds
+        fresh = self._state.now <= self._heard_at + self._timing.patience_seconds
         return self._followed.node if self._followed != NEVER and fresh else None
 
     @property
@@ -127,47 +121,42 @@ class Replica:
         """``leader``, ``follower``, ``candidate`` or ``observer``."""
         if self.node not in self.configuration.voters:
             return "observer"
-        if self._leader is not None:
+        if self._leadership is not None:
             return "leader"
         return "candidate" if self.leader is None else "follower"
-
-    def has_quorum(self, now: float) -> bool:
-        """Say whether this node is, as far as it can know, in touch with a majority."""
-        self._now = now
-        if self._leader is None:
-            return self.leader is not None
-        reachable = self._connected | {self.node}
-        fresh = now - self._beats.heard_at < self._timing.lease_seconds
-        return fresh and self.configuration.is_quorum(reachable)
-
-    def room(self, now: float) -> int:
-        """Return how many values may be proposed here now; 0 where this node does not lead."""
-        if self._leader is None or not self.has_quorum(now):
-            return 0
-        return self._leader.room(self.chosen, self._timing.alpha)
-
-    def can_read(self, now: float) -> bool:
-        """Say whether this node may answer linearizable reads at once, as a leader with a lease."""
-        return (
-            self._leader is not None
-            and self._timing.leases
-            and now < self._beats.lease_until
-            and self._leader.is_recovered(self.chosen)
-        )
 
     @property
     def may_found(self) -> bool:
         """Whether this node leads and nothing was ever proposed: the cluster is new."""
-        return self._leader is not None and self._leader.next_slot == 1
+        return self._leadership is not None and self._leadership.slots.next_slot == 1
+
+    def has_quorum(self, now: float) -> bool:
+        """Say whether this node is, as far as it can know, in touch with a majority."""
+        self._state.now = now
+        if self._leadership is None:
+            return self.leader is not None
+        return self._leadership.has_quorum()
+
+    def room(self, now: float) -> int:
+        """Return how many values may be proposed here now; 0 where this node does not lead."""
+        self._state.now = now
+        return 0 if self._leadership is None else self._leadership.room()
+
+    def can_read(self, now: float) -> bool:
+        """Say whether this node may answer linearizable reads at once, as a leader with a lease."""
+        self._state.now = now
+        return self._leadership is not None and self._leadership.can_read()
 
     def describe(self, now: float) -> str:
         """Return the replica in one line."""
-        ballot = self._leader.ballot if self._leader else self._followed
+        self._state.now = now
+        leadership = self._leadership
+        ballot = leadership.ballot if leadership else self._followed
         line = f"{self.node} {self.role} b={ballot.describe()} chosen {self.chosen}"
-        if self._leader is not None:
-            slots = self._leader.open_slots
+        if leadership is not None:
+            slots = leadership.slots.opened
             span = f"{min(slots)}..{max(slots)}" if slots else "-"
-            line += f" open {span} lease {max(0.0, self._beats.lease_until - now):.2f}s"
+            line += f" open {span} lease {leadership.lease_seconds_left():.2f}s"
         elif self._learner.is_behind:
             line += f" behind {self._learner.target - self.chosen}"
         return line
@@ -175,7 +164,7 @@ class Replica:
     # -- inputs ------------------------------------------------------------------------
     def start(self, now: float) -> Effects:
         """Learn again what the journal knows to be chosen. Called once, first."""
-        self._now = now
+        self._state.now = now
         for vote in self._durable.votes:
             if vote.slot <= self._durable.header.chosen:
                 assert vote.slot == self.chosen + 1, "the chosen log has no gap"
@@ -186,22 +175,22 @@ class Replica:
 
     def step(self, now: float, sender: str, message: Message) -> Effects:
         """Take a message of a peer."""
-        self._now = now
+        self._state.now = now
         self._step(sender, message)
         return self._effects()
 
     def saved(self, now: float, ticket: int) -> Effects:
         """Take note that the saves up to ``ticket`` are on the disk."""
-        self._now = now
+        self._state.now = now
         self._out.saved(ticket)
         return self._effects()
 
     def propose(self, now: float, values: Sequence[Value]) -> Effects:
         """Propose values in the next slots; at most ``room`` of them."""
-        self._now = now
-        assert self._leader is not None, "ask room first"
-        assert len(values) <= self.room(now), "ask room first"
-        self._open_slots(self._leader, values)
+        self._state.now = now
+        assert self._leadership is not None, "ask room first"
+        assert len(values) <= self._leadership.room(), "ask room first"
+        self._leadership.propose(values)
         return self._effects()
 
     def read(self, now: float, number: int) -> Effects:
@@ -210,44 +199,41 @@ class Replica:
         One read is under way at a time; a new ``number`` takes the place of the old one. The answer
         comes as `Readable`, or never: the caller has a deadline of its own.
         """
-        self._now = now
+        self._state.now = now
         self._question = Question(number)
         self._ask()
         return self._effects()
 
     def announce(self, now: float) -> Effects:
         """Tell the others what was chosen, if no other message has told it. Once a turn."""
-        leader = self._leader
-        if leader is None or leader.told == self.chosen:
-            return NOTHING
-        self._now = now
-        leader.told = self.chosen
-        self._broadcast(Commit(leader.ballot, self.chosen))
+        self._state.now = now
+        if self._leadership is not None:
+            self._leadership.announce()
         return self._effects()
 
     def connected(self, now: float, peer: str) -> Effects:
         """Take note that there is a link to ``peer``, new or again."""
-        self._now = now
-        self._connected.add(peer)
-        if self._leader is not None:
-            self._beat_at = now
+        self._state.now = now
+        self._state.connected.add(peer)
+        if self._leadership is not None:
+            self._leadership.beat()
         return self._effects()
 
     def disconnected(self, now: float, peer: str) -> Effects:
         """Take note that there is no link to ``peer``: if it led, look for another soon."""
-        self._now = now
-        self._connected.discard(peer)
-        if self._leader is None and self._followed.node == peer:
-            soon = self._grant.until + self._dice.random() * self._timing.spread_seconds / 4
+        self._state.now = now
+        self._state.connected.discard(peer)
+        if self._leadership is None and self._followed.node == peer:
+            soon = self._grant.until + self._jitter(self._timing.spread_seconds / 4)
             self._election_at = min(self._election_at, max(soon, now))
             self._heard_at = NO_TIME
         return self._effects()
 
     def tick(self, now: float) -> Effects:
         """Take note of the time: beat, send again, stand for election."""
-        self._now = now
-        if self._leader is not None:
-            self._tick_leader(self._leader)
+        self._state.now = now
+        if self._leadership is not None:
+            self._tick_leadership(self._leadership)
         elif now >= self._election_at:
             self._canvass()
         self._fetch()
@@ -268,13 +254,16 @@ class Replica:
                     self._learner.commit(message.ballot, message.chosen)
                     self._advance()
             case Query():
-                self._on_query(sender, message)
+                if self._leadership is not None:
+                    self._leadership.asked(sender, message.number)
             case Answer():
                 self._on_answer(message)
             case Beat():
                 self._on_beat(sender, message)
             case BeatAnswer():
-                self._on_beat_answer(sender, message)
+                leadership = self._leadership
+                if leadership is not None and leadership.ballot == message.ballot:
+                    leadership.beat_answered(sender, message)
             case Fetch():
                 self._on_fetch(sender, message)
             case Supply():
@@ -303,17 +292,16 @@ class Replica:
         return True
 
     def _follow(self, ballot: Ballot) -> None:
-        if ballot != self._followed or self._leader is not None or self._candidate is not None:
+        if ballot != self._followed or self._leadership is not None or self._candidate is not None:
             self._lead_no_more(ballot)
-            self._heard_at = self._now
+            self._heard_at = self._state.now
             self._ask()
-        self._heard_at = self._now
+        self._heard_at = self._state.now
         self._election_at = self._after_lease()
 
     def _lead_no_more(self, followed: Ballot) -> None:
         """Be a follower: of the leader of ``followed``, or of nobody known."""
-        self._leader = self._candidate = None
-        self._readers.clear()
+        self._leadership = self._candidate = None
         self._followed = followed
         self._highest = max(self._highest, followed)
 
@@ -324,27 +312,25 @@ class Replica:
             self._learner.aim(message.chosen)
             self._fetch()
             return
-        self._vote(message.ballot, message.slot, message.values)
+        self._state.vote(message.ballot, message.slot, message.values)
         self._out.after_save(
             sender, Accepted(message.ballot, message.slot, message.slot + len(message.values))
         )
         self._learner.commit(message.ballot, message.chosen)
         self._advance()
 
-    def _vote(self, ballot: Ballot, slot: int, values: Sequence[Value]) -> None:
-        for number, value in enumerate(values, slot):
-            if number > self.chosen:
-                vote = self._acceptor.vote(ballot, number, value)
-                if vote is not None:
-                    self._out.save(vote)
-
     def _on_accepted(self, sender: str, message: Accepted) -> None:
-        leader = self._leader
-        if leader is None or leader.ballot != message.ballot:
-            return
-        for slot, value in leader.voted(sender, message.slot, message.until):
-            self._learner.learn(slot, value)
-        self._advance()
+        leadership = self._leadership
+        if leadership is not None and leadership.ballot == message.ballot:
+            leadership.accepted(sender, message)
+            self._advance()
+
+    def _on_beat(self, sender: str, message: Beat) -> None:
+        if self._obeys(sender, message.ballot):
+            self._grant.give(sender, self._state.now + self._timing.lease_seconds)
+            self._to(sender, BeatAnswer(message.ballot, message.number))
+            self._learner.commit(message.ballot, message.chosen)
+            self._advance()
 
     def _on_fetch(self, sender: str, message: Fetch) -> None:
         until = min(message.until, self.chosen + 1)
@@ -359,7 +345,7 @@ class Replica:
     def _on_supply(self, message: Supply) -> None:
         # A leader learns from votes alone: had a higher ballot chosen something else in a slot
         # that it has open, to announce it would make its own proposal look chosen.
-        if self._leader is not None:
+        if self._leadership is not None:
             return
         for slot, value in enumerate(message.values, message.slot):
             self._learner.learn(slot, value)
@@ -367,33 +353,34 @@ class Replica:
 
     # -- elections -----------------------------------------------------------------------
     def _after_lease(self) -> float:
-        until = max(self._now + self._timing.lease_seconds, self._grant.until)
+        until = max(self._state.now + self._timing.lease_seconds, self._grant.until)
         return until + self._dice.random() * self._timing.spread_seconds
 
     def _canvass(self) -> None:
         if self.node not in self.configuration.voters:
             self._election_at = self._after_lease()
             return
-        if not self._grant.allows(self.node, self._now):
+        if not self._grant.allows(self.node, self._state.now):
             self._election_at = self._grant.until + self._jitter(self._timing.spread_seconds / 4)
             return
         self.elections += 1
         ballot = max(self._highest, self._acceptor.promised).after(self.node)
         slot = self.chosen + 1
-        self._candidate = Candidate(ballot, slot, self._membership.since(slot))
+        self._candidate = Candidate(ballot, slot, self._state.membership.since(slot))
         self._followed = NEVER
-        self._election_at = self._now + self._timing.retry_seconds / 2
+        self._election_at = self._state.now + self._timing.retry_seconds / 2
         self._election_at += self._jitter(self._timing.retry_seconds)
-        self._broadcast(Canvass(ballot, self.chosen))
+        self._state.broadcast(Canvass(ballot, self.chosen))
         self._on_endorse(self.node, Endorse(ballot))
 
     def _on_canvass(self, sender: str, message: Canvass) -> None:
-        helps = self._grant.allows(sender, self._now) and message.ballot > self._acceptor.promised
+        promised = self._acceptor.promised
+        is_free = self._grant.allows(sender, self._state.now)
         knows_enough = message.chosen + self._timing.alpha >= self.chosen
-        if helps and knows_enough:
+        if is_free and knows_enough and message.ballot > promised:
             self._to(sender, Endorse(message.ballot))
         else:
-            self._to(sender, Refuse(message.ballot, self._acceptor.promised))
+            self._to(sender, Refuse(message.ballot, promised))
 
     def _on_endorse(self, sender: str, message: Endorse) -> None:
         candidate = self._candidate
@@ -403,7 +390,7 @@ class Replica:
             return
         self._acceptor.promise(candidate.ballot)
         self._out.save()
-        self._election_at = self._now + 2 * self._timing.retry_seconds
+        self._election_at = self._state.now + 2 * self._timing.retry_seconds
         self._election_at += self._jitter(self._timing.retry_seconds)
         self._out.after_save(self.node, Prepare(candidate.ballot, candidate.slot))
 
@@ -413,10 +400,8 @@ class Replica:
             return
         ballot = message.ballot
         known = ballot == self._acceptor.promised
-        if ballot.node != sender or not (known or self._grant.allows(sender, self._now)):
-            self._to(sender, Refuse(ballot, self._acceptor.promised))
-            return
-        if not self._acceptor.promise(ballot):
+        is_free = known or self._grant.allows(sender, self._state.now)
+        if ballot.node != sender or not is_free or not self._acceptor.promise(ballot):
             self._to(sender, Refuse(ballot, self._acceptor.promised))
             return
         if not known:
@@ -431,7 +416,7 @@ class Replica:
         candidate = self._candidate
         if candidate is None or candidate.ballot != message.ballot:
             return
-        self._broadcast(message)
+        self._state.broadcast(message)
         votes, _ = self._acceptor.report(message.slot, 1 << 62)
         self._on_promise(self.node, Promise(message.ballot, message.slot, 0, self.chosen, votes))
 
@@ -455,125 +440,33 @@ class Replica:
             return
         self._candidate = None
         self._followed = candidate.ballot
-        self._leader = Leader(candidate.ballot, self.chosen, candidate.found(self.chosen))
-        self._beats = Beats(self.node, self._timing.lease_seconds, self._now)
-        self._beat(self._leader)
-        self._refill(self._leader)
+        found = candidate.found(self.chosen)
+        self._leadership = Leadership(self._state, candidate.ballot, found)
         self._ask()
 
     def _on_refuse(self, message: Refuse) -> None:
         self._highest = max(self._highest, message.promised)
-        if self._leader is not None:
-            if message.ballot == self._leader.ballot and message.promised > message.ballot:
+        if self._leadership is not None:
+            if message.ballot == self._leadership.ballot and message.promised > message.ballot:
                 self._lead_no_more(NEVER)
-                self._election_at = self._now + self._jitter(self._timing.retry_seconds)
+                self._election_at = self._state.now + self._jitter(self._timing.retry_seconds)
         elif self._candidate is not None and message.promised > self._candidate.ballot:
             self._candidate = None
 
-    # -- leading ------------------------------------------------------------------------
-    def _open_slots(self, leader: Leader, values: Sequence[Value]) -> None:
-        piece: list[Value] = []
-        size_bytes = 0
-        first = leader.next_slot
-        for value in values:
-            leader.open(value, self._membership.at(leader.next_slot), self._now)
-            piece.append(value)
-            size_bytes += size_of(value)
-            if size_bytes >= MESSAGE_BYTES_SOFT:
-                self._accept(leader, first, piece)
-                first, piece, size_bytes = leader.next_slot, [], 0
-        if piece:
-            self._accept(leader, first, piece)
-
-    def _accept(self, leader: Leader, slot: int, values: list[Value]) -> None:
-        leader.told = self.chosen
-        self._broadcast(Accept(leader.ballot, slot, tuple(values), self.chosen))
-        self._vote(leader.ballot, slot, values)
-        self._out.after_save(self.node, Accepted(leader.ballot, slot, slot + len(values)))
-
-    def _refill(self, leader: Leader) -> None:
-        values = leader.refill(self.chosen, self._timing.alpha)
-        if values:
-            self._open_slots(leader, values)
-
-    def _tick_leader(self, leader: Leader) -> None:
-        if self._now - self._beats.heard_at > self._timing.patience_seconds:
-            # We may still be heard where we hear nothing: as long as we beat, the others stay.
+    def _tick_leadership(self, leadership: Leadership) -> None:
+        if leadership.is_deaf():
             self._lead_no_more(NEVER)
             self._election_at = self._after_lease()
-            return
-        if self._now >= self._beat_at:
-            self._beat(leader)
-        self._send_again(leader)
+        else:
+            leadership.tick()
 
-    def _send_again(self, leader: Leader) -> None:
-        """Send what was not answered for a while to those who did not answer."""
-        size_bytes = 0
-        for slot in leader.overdue(self._now - self._timing.retry_seconds):
-            entry = leader.open_slots[slot]
-            entry.sent_at = self._now
-            silent = tuple(node for node in self._others if node not in entry.voters)
-            message = Accept(leader.ballot, slot, (entry.value,), self.chosen)
-            self._out.send(silent, message)
-            size_bytes += size_of(entry.value)
-            if size_bytes >= MESSAGE_BYTES_SOFT:
-                return
-
-    # -- leases and reads --------------------------------------------------------------------
-    def _beat(self, leader: Leader) -> None:
-        self._beat_at = self._now + self._timing.beat_seconds
-        number = self._beats.send(self._now)
-        self._grant.give(self.node, self._now + self._timing.lease_seconds)
-        self._beats.count(self._membership.at(self.chosen + 1))
-        leader.told = self.chosen
-        self._broadcast(Beat(leader.ballot, number, self.chosen))
-        self._answer_readers()
-
-    def _on_beat(self, sender: str, message: Beat) -> None:
-        if not self._obeys(sender, message.ballot):
-            return
-        self._grant.give(sender, self._now + self._timing.lease_seconds)
-        self._to(sender, BeatAnswer(message.ballot, message.number))
-        self._learner.commit(message.ballot, message.chosen)
-        self._advance()
-
-    def _on_beat_answer(self, sender: str, message: BeatAnswer) -> None:
-        leader = self._leader
-        if leader is not None and leader.ballot == message.ballot:
-            self._beats.answered(sender, message.number, self._membership.at(self.chosen + 1))
-            self._answer_readers()
-
+    # -- reading and learning ----------------------------------------------------------------
     def _ask(self) -> None:
         """Ask the leader, who may be this node, for the point of the read under way."""
         question, leader = self._question, self.leader
-        if question is None or leader is None:
-            return
-        question.asked_at = self._now
-        if leader == self.node:
-            self._on_query(self.node, Query(question.number))
-        else:
+        if question is not None and leader is not None:
+            question.asked_at = self._state.now
             self._to(leader, Query(question.number))
-
-    def _on_query(self, sender: str, message: Query) -> None:
-        leader = self._leader
-        if leader is None:
-            return
-        self._readers.wait(sender, message.number, self._beats.number + 1)
-        if not self.can_read(self._now):
-            self._beat(leader)
-        self._answer_readers()
-
-    def _answer_readers(self) -> None:
-        """Answer the questions for which it is now known that no one else led when they came."""
-        leader = self._leader
-        if leader is None or not self._readers or not leader.is_recovered(self.chosen):
-            return
-        confirmed = None if self.can_read(self._now) else self._beats.confirmed
-        for reader, number in self._readers.take(confirmed):
-            if reader == self.node:
-                self._on_answer(Answer(number, self.chosen))
-            else:
-                self._to(reader, Answer(number, self.chosen))
 
     def _on_answer(self, message: Answer) -> None:
         if self._question is not None and self._question.number == message.number:
@@ -581,7 +474,6 @@ class Replica:
             self._learner.aim(message.slot)
             self._out.readable(message.number, message.slot)
 
-    # -- learning -----------------------------------------------------------------------
     def _advance(self) -> None:
         """Take everything that is now chosen without gap."""
         before = self.chosen
@@ -594,45 +486,32 @@ class Replica:
             self._acceptor.forget(slot)
             self._emit(slot, value)
         if self.chosen != before:
-            if self._leader is not None:
-                self._refill(self._leader)
-                self._answer_readers()
+            if self._leadership is not None:
+                self._leadership.advanced()
             self._lead_if_possible()
         self._fetch()
 
     def _emit(self, slot: int, value: Value) -> None:
         if isinstance(value, Configuration):
-            self._membership.learn(slot, value)
+            self._state.membership.learn(slot, value)
             self._out.save()
         self._out.chosen(slot, value)
 
     def _fetch(self) -> None:
-        if self._leader is not None or not self._learner.is_behind:
+        if self._leadership is not None or not self._learner.is_behind:
             return
         source = self._candidate.source if self._candidate else self.leader
-        if source and source != self.node and self._catchup.wants(self.chosen + 1, self._now):
+        if source and source != self.node and self._catchup.wants(self.chosen + 1, self._state.now):
             self._to(source, Fetch(self.chosen + 1, self._learner.target + 1))
 
     # -- outputs ------------------------------------------------------------------------
-    @property
-    def _others(self) -> tuple[str, ...]:
-        return tuple(node for node in self.configuration.nodes if node != self.node)
-
     def _to(self, peer: str, message: Message) -> None:
         self._out.send((peer,), message)
-
-    def _broadcast(self, message: Message) -> None:
-        self._out.send(self._others, message)
 
     def _jitter(self, seconds: float) -> float:
         return self._dice.random() * seconds
 
     def _effects(self) -> Effects:
-        for peer, message in self._out.due():
-            if peer == self.node:
-                self._step(peer, message)
-            else:
-                self._to(peer, message)
-        return self._out.effects(
-            Header(self._acceptor.promised, self.chosen, self._membership.known())
-        )
+        for message in self._out.inbox():
+            self._step(self.node, message)
+        return self._out.effects(self._state.header())

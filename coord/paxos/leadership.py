@@ -1,0 +1,161 @@
+"""Leading: proposing, sending again, keeping the lease, saying where to read.
+
+One value of `Leadership` is one ballot's time as leader; when it ends the value is dropped and
+nothing of it is left, but for the votes of the acceptors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from coord.limits import MESSAGE_BYTES_SOFT
+from coord.paxos.acceptor import size_of
+from coord.paxos.ballot import Ballot
+from coord.paxos.durable import Value
+from coord.paxos.lease import Beats
+from coord.paxos.messages import Accept, Accepted, Answer, Beat, BeatAnswer, Commit
+from coord.paxos.proposer import Slots
+from coord.paxos.reads import Readers
+from coord.paxos.state import State
+
+
+class Leadership:
+    """One ballot's time as leader."""
+
+    def __init__(self, state: State, ballot: Ballot, found: dict[int, Value]) -> None:
+        self.ballot = ballot
+        self.slots = Slots(state.chosen, found)
+        self._state = state
+        self._beats = Beats(state.node, state.timing.lease_seconds, state.now)
+        self._readers = Readers()
+        self._beat_at = state.now
+        self._told = state.chosen
+        self.beat()
+        self.refill()
+
+    # -- proposing -------------------------------------------------------------------------
+    def room(self) -> int:
+        """Return how many new values may be proposed now."""
+        if not self.has_quorum():
+            return 0
+        return self.slots.room(self._state.chosen, self._state.timing.alpha)
+
+    def propose(self, values: Sequence[Value]) -> None:
+        """Open the next slots for ``values``, in messages that are not too long."""
+        piece: list[Value] = []
+        size_bytes = 0
+        first = self.slots.next_slot
+        for value in values:
+            governs = self._state.membership.at(self.slots.next_slot)
+            self.slots.open(value, governs, self._state.now)
+            piece.append(value)
+            size_bytes += size_of(value)
+            if size_bytes >= MESSAGE_BYTES_SOFT:
+                self._accept(first, piece)
+                first, piece, size_bytes = self.slots.next_slot, [], 0
+        if piece:
+            self._accept(first, piece)
+
+    def _accept(self, slot: int, values: list[Value]) -> None:
+        state = self._state
+        self._told = state.chosen
+        state.broadcast(Accept(self.ballot, slot, tuple(values), state.chosen))
+        state.vote(self.ballot, slot, values)
+        state.out.after_save(state.node, Accepted(self.ballot, slot, slot + len(values)))
+
+    def refill(self) -> None:
+        """Propose again what phase 1 found, as far as slots may be open."""
+        self.propose(self.slots.refill(self._state.chosen, self._state.timing.alpha))
+
+    def accepted(self, sender: str, message: Accepted) -> None:
+        """Count votes, and learn what is chosen by them."""
+        for slot, value in self.slots.voted(sender, message.slot, message.until):
+            self._state.learner.learn(slot, value)
+
+    def advanced(self) -> None:
+        """Take note that more is chosen: slots may be opened, and reads answered."""
+        self.refill()
+        self.answer_readers()
+
+    def announce(self) -> None:
+        """Tell the others what was chosen, if no other message has told it."""
+        if self._told != self._state.chosen:
+            self._told = self._state.chosen
+            self._state.broadcast(Commit(self.ballot, self._told))
+
+    # -- time ------------------------------------------------------------------------------
+    def is_deaf(self) -> bool:
+        """Say whether nothing was heard of a majority for so long that another should lead.
+
+        We may still be heard where we hear nothing: as long as we beat, the others stay.
+        """
+        return self._state.now - self._beats.heard_at > self._state.timing.patience_seconds
+
+    def tick(self) -> None:
+        """Beat, and send again what was not answered."""
+        if self._state.now >= self._beat_at:
+            self.beat()
+        self._send_again()
+
+    def _send_again(self) -> None:
+        state = self._state
+        size_bytes = 0
+        for slot in self.slots.overdue(state.now - state.timing.retry_seconds):
+            entry = self.slots.opened[slot]
+            entry.sent_at = state.now
+            silent = tuple(node for node in state.others if node not in entry.voters)
+            state.out.send(silent, Accept(self.ballot, slot, (entry.value,), state.chosen))
+            size_bytes += size_of(entry.value)
+            if size_bytes >= MESSAGE_BYTES_SOFT:
+                return
+
+    # -- the lease, and reads ------------------------------------------------------------------
+    def beat(self) -> None:
+        """Say that this node leads, which asks everyone to confirm it."""
+        state = self._state
+        self._beat_at = state.now + state.timing.beat_seconds
+        number = self._beats.send(state.now)
+        state.grant.give(state.node, state.now + state.timing.lease_seconds)
+        self._beats.count(state.membership.at(state.chosen + 1))
+        self._told = state.chosen
+        state.broadcast(Beat(self.ballot, number, state.chosen))
+        self.answer_readers()
+
+    def beat_answered(self, sender: str, message: BeatAnswer) -> None:
+        """Take note of who still follows."""
+        governs = self._state.membership.at(self._state.chosen + 1)
+        self._beats.answered(sender, message.number, governs)
+        self.answer_readers()
+
+    def has_quorum(self) -> bool:
+        """Say whether a majority was heard of within a lease and has links to here."""
+        state = self._state
+        fresh = state.now - self._beats.heard_at < state.timing.lease_seconds
+        return fresh and state.membership.latest.is_quorum(state.connected | {state.node})
+
+    def lease_seconds_left(self) -> float:
+        """Return how long no other node can lead, as far as is known; 0 for not at all."""
+        return max(0.0, self._beats.lease_until - self._state.now)
+
+    def can_read(self) -> bool:
+        """Say whether this node may read linearizably without asking anyone."""
+        return (
+            self._state.timing.leases
+            and self._state.now < self._beats.lease_until
+            and self.slots.is_recovered(self._state.chosen)
+        )
+
+    def asked(self, reader: str, number: int) -> None:
+        """Take a question: answer it now, or once it is known that this node leads still."""
+        self._readers.wait(reader, number, self._beats.number + 1)
+        if not self.can_read():
+            self.beat()
+        self.answer_readers()
+
+    def answer_readers(self) -> None:
+        """Answer the questions for which it is now known that no one else led when they came."""
+        if not self._readers or not self.slots.is_recovered(self._state.chosen):
+            return
+        confirmed = None if self.can_read() else self._beats.confirmed
+        for reader, number in self._readers.take(confirmed):
+            self._state.out.send((reader,), Answer(number, self._state.chosen))

@@ -1,0 +1,65 @@
+"""What the roles of one replica share: the memory, the time, and the way out.
+
+A replica speaks to itself as to anyone: what is addressed to its own node comes back in
+through the door, at once or, where it depends on a save, after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from coord.paxos.acceptor import Acceptor
+from coord.paxos.ballot import Ballot
+from coord.paxos.durable import Durable, Header, Value
+from coord.paxos.learner import Learner
+from coord.paxos.lease import Grant, quiet_seconds
+from coord.paxos.membership import Membership
+from coord.paxos.messages import Message
+from coord.paxos.outbox import Outbox
+from coord.paxos.timing import Timing
+
+
+class State:
+    """The acceptor, the learner and all else that outlives a change of role."""
+
+    def __init__(self, node: str, durable: Durable, timing: Timing, now: float) -> None:
+        self.node = node
+        self.timing = timing
+        self.now = now
+        self.membership = Membership(durable.header.governs, timing.alpha)
+        self.is_alone = self.membership.latest.voters == (node,)
+        known = max(durable.header.chosen, durable.base)
+        self.acceptor = Acceptor(
+            durable.header.promised, (vote for vote in durable.votes if vote.slot > known)
+        )
+        self.learner = Learner(durable.base)
+        quiet = 0.0 if self.is_alone else quiet_seconds(timing.lease_seconds)
+        self.grant = Grant(now + quiet)
+        self.connected: set[str] = set()
+        self.out = Outbox(node)
+
+    @property
+    def chosen(self) -> int:
+        """The end of the chosen prefix."""
+        return self.learner.chosen
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """All nodes of the latest configuration but this one."""
+        return tuple(node for node in self.membership.latest.nodes if node != self.node)
+
+    def broadcast(self, message: Message) -> None:
+        """Send ``message`` to all others."""
+        self.out.send(self.others, message)
+
+    def vote(self, ballot: Ballot, slot: int, values: Sequence[Value]) -> None:
+        """Vote for values in the slots from ``slot`` on that are not known to be chosen."""
+        for number, value in enumerate(values, slot):
+            if number > self.chosen:
+                vote = self.acceptor.vote(ballot, number, value)
+                if vote is not None:
+                    self.out.save(vote)
+
+    def header(self) -> Header:
+        """Return what has to be on the disk beside the votes."""
+        return Header(self.acceptor.promised, self.chosen, self.membership.known())
