@@ -1,0 +1,213 @@
+"""The one place where all names meet: a node, from its settings to a service.
+
+It starts from the outside in: certificates are read, then ports are taken, and only when
+nothing stands in the way the directory is opened, the store is loaded, and the node takes part.
+It stops the other way round: nobody new is let in, what waits is answered, clients and peers
+are let go, and the journal is the last to close.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import sqlite3
+import time
+from typing import Any, Final
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import Logger
+
+from coord.frontends.line import LineFactory
+from coord.frontends.web import StatusSite
+from coord.journal.errors import JournalError
+from coord.journal.sqlite import Journal, open_journal
+from coord.node.doors import Door
+from coord.node.settings import Refused, Settings
+from coord.paxos.membership import Configuration, Governs
+from coord.paxos.timing import Timing
+from coord.peers.identity import Credentials, CredentialsError
+from coord.peers.identity import Identity as Certified
+from coord.peers.transport import Transport
+from coord.replicator.assembly import Node, Surroundings, assemble
+from coord.replicator.replicator import Identity, Tuning
+
+STOP_SECONDS_MAX: Final = 5.0
+"""How long links and clients may take to let go before the journal is closed anyway."""
+GC_THRESHOLDS: Final = (50_000, 20, 50)
+"""Young objects before a collection, and how often the older ones are looked at. What was
+loaded is frozen, so no collection ever walks the store as it was at the start."""
+
+
+def build(reactor: Any, settings: Settings) -> IService:
+    """Return the service of one node, not started. ``reactor`` is the real one, or acts so.
+
+    :raises Refused: where an endpoint makes no sense or a certificate does not fit. Starting
+        the service may raise it, too: a port is in use, a directory is another node's.
+    """
+    return NodeService(reactor, settings)
+
+
+class NodeService(Service):
+    """One node, to be started and stopped once."""
+
+    _log = Logger()
+    name = "coord"
+
+    def __init__(self, reactor: Any, settings: Settings) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._credentials = _credentials(settings)
+        self._line_doors = [Door(reactor, "listen", one) for one in settings.listen]
+        self._web_door = Door(reactor, "web", settings.web) if settings.web else None
+        peer_listen = settings.peer_listen
+        self._peer_door = Door(reactor, "peer-listen", peer_listen) if peer_listen else None
+        self._is_open = False
+        self._journal: Journal | None = None
+        self._transport: Transport | None = None
+        self._node: Node | None = None
+        self._lines: LineFactory | None = None
+
+    # -- start ---------------------------------------------------------------------------
+    def privilegedStartService(self) -> None:
+        """Take all ports, while it is still allowed to take low ones."""
+        if self._is_open:
+            return
+        for door in filter(None, (*self._line_doors, self._web_door)):
+            door.open(exposed=self._settings.open)
+        if self._peer_door is not None:
+            self._peer_door.open()
+        self._is_open = True
+
+    def startService(self) -> None:
+        """Take the ports, open the directory, load the store, and take part."""
+        self.privilegedStartService()
+        try:
+            self._load()
+        except (JournalError, OSError, sqlite3.Error, ValueError) as error:
+            if self._journal is not None:
+                self._journal.close()
+            raise Refused(f"{self._settings.data} cannot be used: {error}") from error
+        _settle_memory()
+        self._take_part()
+        Service.startService(self)
+
+    def _load(self) -> None:
+        """Open the journal and put the node together around what it holds."""
+        settings = self._settings
+        initial = Configuration(voters=tuple(name for name, _ in settings.peers))
+        self._journal = open_journal(
+            self._reactor,
+            settings.data,
+            node=settings.node,
+            cluster=settings.cluster,
+            initial=(Governs(0, initial),),
+        )
+        recovered = self._journal.recover()
+        addresses = dict(settings.peers)
+        self._transport = Transport(
+            self._reactor,
+            node=settings.node,
+            cluster=settings.cluster,
+            incarnation=recovered.incarnation,
+            peers={name: where for name, where in addresses.items() if name != settings.node},
+            listen=self._peer_door,
+            credentials=self._credentials,
+            dice=random.Random(),
+        )
+        identity = Identity(
+            node=settings.node,
+            cluster=settings.cluster,
+            incarnation=recovered.incarnation,
+            addresses=addresses,
+        )
+        surroundings = Surroundings(
+            reactor=self._reactor,
+            now=_now,
+            time_ms=_time_ms,
+            dice=random.Random(),
+            journal=self._journal,
+            peers=self._transport,
+        )
+        self._node = assemble(surroundings, recovered, identity, _tuning(settings))
+
+    def _take_part(self) -> None:
+        assert self._node is not None
+        assert self._transport is not None
+        self._transport.start()
+        self._node.replicator.start()
+        coordinator = self._node.coordinator
+        self._lines = LineFactory(self._reactor, coordinator)
+        for door in self._line_doors:
+            door.listen(self._lines)
+        if self._web_door is not None:
+            self._web_door.listen(StatusSite(coordinator))
+        self._log.info(
+            "node {node} of {cluster}, state in {data}, clients at {listen}",
+            node=self._settings.node,
+            cluster=self._settings.cluster,
+            data=str(self._settings.data),
+            listen=" ".join(self._settings.listen),
+        )
+
+    # -- stop ----------------------------------------------------------------------------
+    def stopService(self) -> Deferred[None]:
+        """Let nobody in, answer what waits, let everyone go, close the journal."""
+        Service.stopService(self)
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        for door in filter(None, (*self._line_doors, self._web_door)):
+            await door.close()
+        if self._node is not None:
+            self._node.replicator.stop()
+        if self._transport is not None:
+            await self._in_time(self._transport.stop(), "links to peers")
+        if self._journal is not None:
+            await self._journal.close()
+
+    async def _in_time(self, ending: Deferred[None], what: str) -> None:
+        """Wait for an end, but not for ever: the other side may be gone without a word."""
+        ending.addTimeout(STOP_SECONDS_MAX, self._reactor)
+        try:
+            await ending
+        except TimeoutError:
+            self._log.warn("{what} took too long to close", what=what)
+
+
+def _credentials(settings: Settings) -> Credentials | None:
+    """Return where the certificates are, seen to be those of this node."""
+    if not (settings.ca and settings.certificate and settings.key):
+        return None
+    credentials = Credentials(ca=settings.ca, certificate=settings.certificate, key=settings.key)
+    try:
+        Certified.load(credentials, settings.node)
+    except CredentialsError as error:
+        raise Refused(str(error)) from None
+    return credentials
+
+
+def _tuning(settings: Settings) -> Tuning:
+    return Tuning(
+        timing=Timing(lease_seconds=settings.lease_seconds, leases=settings.leases),
+        request_seconds=settings.request_seconds,
+        history_revisions=settings.history_revisions,
+        image_every_bytes=settings.image_every_bytes,
+        log_bytes_kept=settings.log_bytes_kept,
+    )
+
+
+def _now() -> float:
+    """Return seconds on a clock that nobody sets and that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _time_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _settle_memory() -> None:
+    """Set what was loaded apart from what the collector looks at."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)

@@ -1,0 +1,110 @@
+"""Ports that are taken before anything else is touched, and opened when all is ready.
+
+A node that cannot have one of its ports must not have made or opened a directory first. So
+every `Door` takes its port at once; whoever comes early waits in the kernel's queue, since
+nothing is accepted before the reactor turns, and by then the door leads to the real factory.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    ILoggingContext,
+    IProtocol,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from coord.node.settings import Refused, is_loopback
+
+
+@implementer(IProtocolFactory, ILoggingContext)
+class _Vestibule:
+    """Stands in for the factory that comes later, and then hands on to it."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self.target: IProtocolFactory | None = None
+
+    def logPrefix(self) -> str:
+        """Return what Twisted's own lines in the log call it."""
+        return self._what
+
+    def doStart(self) -> None:
+        """Take note of a port; the real factory learns of it in `Door.listen`."""
+
+    def doStop(self) -> None:
+        """Let the real factory know that it is over."""
+        if self.target is not None:
+            self.target.doStop()
+
+    def buildProtocol(self, address: IAddress) -> IProtocol | None:
+        """Return what the real factory makes; nobody is let in before it is there."""
+        return self.target.buildProtocol(address) if self.target is not None else None
+
+
+@implementer(IStreamServerEndpoint)
+class Door:
+    """One endpoint of ``option``: `open` takes the port, ``listen`` says who answers there.
+
+    :raises Refused: where the endpoint string makes no sense.
+    """
+
+    def __init__(self, reactor: object, option: str, description: str) -> None:
+        self._what = f"--{option} {description}"
+        self._vestibule = _Vestibule(self._what)
+        self._port: IListeningPort | None = None
+        try:
+            self._endpoint = serverFromString(reactor, description)
+        except Exception as error:  # each kind of endpoint has errors of its own
+            raise Refused(f"{self._what} is no endpoint: {_reason(error)}") from None
+
+    def open(self, *, exposed: bool = True) -> None:
+        """Take the port; ``exposed`` says whether others than this machine may reach it.
+
+        :raises Refused: where someone else has it, or others reach it that may not.
+        """
+        ended: list[IListeningPort | Failure] = []
+        try:
+            self._endpoint.listen(self._vestibule).addBoth(ended.append)
+        except Exception as error:  # systemd: without sockets, unix: without its folder
+            ended.append(Failure(error))
+        assert ended, "server endpoints listen at once"
+        if isinstance(ended[0], Failure):
+            raise Refused(f"{self._what} cannot be had: {_reason(ended[0].value)}")
+        self._port = ended[0]
+        host = getattr(self._port.getHost(), "host", None)
+        if not exposed and host is not None and not is_loopback(host):
+            raise Refused(
+                f"{self._what} can be reached from elsewhere: say --open if that is meant"
+            )
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Let ``factory`` answer from now on; fires at once."""
+        assert self._port is not None, "open() comes first"
+        factory.doStart()
+        self._vestibule.target = factory
+        return succeed(self._port)
+
+    def close(self) -> Deferred[None]:
+        """Give the port back; fires when that is done. Harmless where it was never taken."""
+        port, self._port = self._port, None
+        closing = port.stopListening() if port is not None else None
+        return closing.addCallback(lambda _: None) if closing is not None else succeed(None)
+
+
+def _reason(error: BaseException | None) -> str:
+    """Return in a few words why an endpoint does not work."""
+    if isinstance(error, CannotListenError):
+        if isinstance(error.socketError, OSError) and error.socketError.strerror:
+            return f"{error.socketError.strerror}; stop who has it, or choose another"
+        return str(error.socketError)
+    if isinstance(error, LookupError):  # how Twisted says that systemd's list has no such one
+        return f"there is no such socket ({error})"
+    return str(error) or type(error).__name__
