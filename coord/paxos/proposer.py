@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coord.paxos.ballot import Ballot
 from coord.paxos.durable import Value, Vote
 from coord.paxos.membership import Configuration
 from coord.paxos.messages import Promise
@@ -25,11 +24,12 @@ NO_OP: Value = b""
 
 
 class Candidate:
-    """One attempt to become leader: first canvassing, then preparing."""
+    """Endorsements and promises, counted in every configuration that matters.
 
-    def __init__(self, ballot: Ballot, slot: int, quorums: tuple[Configuration, ...]) -> None:
-        self.ballot = ballot
-        self.slot = slot
+    ``chosen`` is the furthest that anyone of those who promised knew the log, ``source`` who.
+    """
+
+    def __init__(self, quorums: tuple[Configuration, ...]) -> None:
         self.chosen = 0
         self.source = ""
         self.is_preparing = False
@@ -57,11 +57,6 @@ class Candidate:
         if not promise.until:
             self._complete.add(by)
         return promise.until
-
-    def missing(self) -> tuple[str, ...]:
-        """Return the voters that have not promised everything yet."""
-        voters = {voter for quorum in self._quorums for voter in quorum.voters}
-        return tuple(sorted(voters - self._complete))
 
     def has_quorum(self) -> bool:
         """Say whether no older proposal can be chosen any more without being known here."""

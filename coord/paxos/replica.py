@@ -9,7 +9,8 @@ A replica is at once (PMMC 2)
 
 * an acceptor, always: `coord.paxos.acceptor`, with the lease it granted, `coord.paxos.lease`;
 * a learner, always: `coord.paxos.learner`, which catches up by `coord.paxos.catchup`;
-* nothing more (a follower), or a candidate, or a leader: `coord.paxos.proposer`.
+* nothing more (a follower), or a candidate (`coord.paxos.candidacy`), or a leader
+  (`coord.paxos.leadership`); what these two gather is counted in `coord.paxos.proposer`.
 
 The way to lead: a follower that has heard of no leader for a lease and a random while
 *canvasses*: would you promise me? Acceptors that granted a lease to someone else, or know
@@ -29,6 +30,7 @@ from typing import assert_never
 
 from coord.limits import MESSAGE_BYTES_SOFT
 from coord.paxos.ballot import NEVER, Ballot
+from coord.paxos.candidacy import Candidacy
 from coord.paxos.catchup import Catchup
 from coord.paxos.durable import Durable, Value, Vote
 from coord.paxos.effects import Effects
@@ -52,7 +54,6 @@ from coord.paxos.messages import (
     Refuse,
     Supply,
 )
-from coord.paxos.proposer import Candidate
 from coord.paxos.reads import Question
 from coord.paxos.state import State
 from coord.paxos.timing import Timing
@@ -74,7 +75,7 @@ class Replica:
         self._durable = durable
         self._catchup = Catchup()
         self._question: Question | None = None
-        self._candidate: Candidate | None = None
+        self._candidacy: Candidacy | None = None
         self._leadership: Leadership | None = None
         self._followed = NEVER
         self._heard_at = NO_TIME
@@ -292,7 +293,7 @@ class Replica:
         return True
 
     def _follow(self, ballot: Ballot) -> None:
-        if ballot != self._followed or self._leadership is not None or self._candidate is not None:
+        if ballot != self._followed or self._leadership is not None or self._candidacy is not None:
             self._lead_no_more(ballot)
             self._heard_at = self._state.now
             self._ask()
@@ -301,7 +302,7 @@ class Replica:
 
     def _lead_no_more(self, followed: Ballot) -> None:
         """Be a follower: of the leader of ``followed``, or of nobody known."""
-        self._leadership = self._candidate = None
+        self._leadership = self._candidacy = None
         self._followed = followed
         self._highest = max(self._highest, followed)
 
@@ -365,13 +366,10 @@ class Replica:
             return
         self.elections += 1
         ballot = max(self._highest, self._acceptor.promised).after(self.node)
-        slot = self.chosen + 1
-        self._candidate = Candidate(ballot, slot, self._state.membership.since(slot))
         self._followed = NEVER
+        self._candidacy = Candidacy(self._state, ballot)
         self._election_at = self._state.now + self._timing.retry_seconds / 2
         self._election_at += self._jitter(self._timing.retry_seconds)
-        self._state.broadcast(Canvass(ballot, self.chosen))
-        self._on_endorse(self.node, Endorse(ballot))
 
     def _on_canvass(self, sender: str, message: Canvass) -> None:
         promised = self._acceptor.promised
@@ -383,20 +381,17 @@ class Replica:
             self._to(sender, Refuse(message.ballot, promised))
 
     def _on_endorse(self, sender: str, message: Endorse) -> None:
-        candidate = self._candidate
-        if candidate is None or candidate.ballot != message.ballot:
+        candidacy = self._candidacy
+        if candidacy is None or candidacy.ballot != message.ballot:
             return
-        if not candidate.endorsed(sender):
-            return
-        self._acceptor.promise(candidate.ballot)
-        self._out.save()
-        self._election_at = self._state.now + 2 * self._timing.retry_seconds
-        self._election_at += self._jitter(self._timing.retry_seconds)
-        self._out.after_save(self.node, Prepare(candidate.ballot, candidate.slot))
+        if candidacy.endorsed(sender):
+            self._election_at = self._state.now + 2 * self._timing.retry_seconds
+            self._election_at += self._jitter(self._timing.retry_seconds)
 
     def _on_prepare(self, sender: str, message: Prepare) -> None:
         if sender == self.node:
-            self._own_promise_saved(message)
+            if self._candidacy is not None and self._candidacy.ballot == message.ballot:
+                self._candidacy.prepare()
             return
         ballot = message.ballot
         known = ballot == self._acceptor.promised
@@ -412,37 +407,22 @@ class Replica:
         votes, until = self._acceptor.report(message.slot, MESSAGE_BYTES_SOFT)
         self._out.after_save(sender, Promise(ballot, message.slot, until, self.chosen, votes))
 
-    def _own_promise_saved(self, message: Prepare) -> None:
-        candidate = self._candidate
-        if candidate is None or candidate.ballot != message.ballot:
-            return
-        self._state.broadcast(message)
-        votes, _ = self._acceptor.report(message.slot, 1 << 62)
-        self._on_promise(self.node, Promise(message.ballot, message.slot, 0, self.chosen, votes))
-
     def _on_promise(self, sender: str, message: Promise) -> None:
-        candidate = self._candidate
-        if candidate is None or candidate.ballot != message.ballot or not candidate.is_preparing:
-            return
-        more = candidate.promised(sender, message)
-        if more:
-            self._to(sender, Prepare(candidate.ballot, more))
-        self._learner.aim(candidate.chosen)
-        self._lead_if_possible()
+        candidacy = self._candidacy
+        if candidacy is not None and candidacy.ballot == message.ballot:
+            candidacy.promised(sender, message)
+            self._lead_if_possible(candidacy)
 
-    def _lead_if_possible(self) -> None:
-        candidate = self._candidate
-        if candidate is None or not candidate.has_quorum():
-            return
-        if self.chosen < candidate.chosen:
+    def _lead_if_possible(self, candidacy: Candidacy) -> None:
+        if candidacy.is_behind:
             self._election_at = self._after_lease()
             self._fetch()
-            return
-        self._candidate = None
-        self._followed = candidate.ballot
-        found = candidate.found(self.chosen)
-        self._leadership = Leadership(self._state, candidate.ballot, found)
-        self._ask()
+        elif candidacy.has_won:
+            self._candidacy = None
+            self._followed = candidacy.ballot
+            found = candidacy.gathered.found(self.chosen)
+            self._leadership = Leadership(self._state, candidacy.ballot, found)
+            self._ask()
 
     def _on_refuse(self, message: Refuse) -> None:
         self._highest = max(self._highest, message.promised)
@@ -450,8 +430,8 @@ class Replica:
             if message.ballot == self._leadership.ballot and message.promised > message.ballot:
                 self._lead_no_more(NEVER)
                 self._election_at = self._state.now + self._jitter(self._timing.retry_seconds)
-        elif self._candidate is not None and message.promised > self._candidate.ballot:
-            self._candidate = None
+        elif self._candidacy is not None and message.promised > self._candidacy.ballot:
+            self._candidacy = None
 
     def _tick_leadership(self, leadership: Leadership) -> None:
         if leadership.is_deaf():
@@ -488,7 +468,8 @@ class Replica:
         if self.chosen != before:
             if self._leadership is not None:
                 self._leadership.advanced()
-            self._lead_if_possible()
+            if self._candidacy is not None:
+                self._lead_if_possible(self._candidacy)
         self._fetch()
 
     def _emit(self, slot: int, value: Value) -> None:
@@ -500,7 +481,7 @@ class Replica:
     def _fetch(self) -> None:
         if self._leadership is not None or not self._learner.is_behind:
             return
-        source = self._candidate.source if self._candidate else self.leader
+        source = self._candidacy.gathered.source if self._candidacy else self.leader
         if source and source != self.node and self._catchup.wants(self.chosen + 1, self._state.now):
             self._to(source, Fetch(self.chosen + 1, self._learner.target + 1))
 
