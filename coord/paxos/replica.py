@@ -25,7 +25,6 @@ disk; those to this node itself wait there too, so a leader's own vote counts on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from random import Random
 from typing import assert_never
 
 from coord.limits import MESSAGE_BYTES_SOFT
@@ -56,14 +55,14 @@ from coord.paxos.messages import (
 )
 from coord.paxos.reads import Question
 from coord.paxos.state import State
-from coord.paxos.timing import Timing
+from coord.paxos.timing import Dice, Timing
 
 
 class Replica:
     """One node's part in choosing one log."""
 
     def __init__(
-        self, node: str, durable: Durable, timing: Timing, dice: Random, now: float
+        self, node: str, durable: Durable, timing: Timing, dice: Dice, now: float
     ) -> None:
         self._state = State(node, durable, timing, now)
         self._timing = timing

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import attrs
 
 from coord.limits import (
@@ -11,6 +13,13 @@ from coord.limits import (
     LEASE_SECONDS,
     RETRY_SECONDS,
 )
+
+
+class Dice(Protocol):
+    """Where chance comes from; a ``random.Random`` is one."""
+
+    def random(self) -> float:
+        """Return a number from 0 to before 1."""
 
 
 @attrs.frozen(kw_only=True)
@@ -26,6 +35,17 @@ class Timing:
     retry_seconds: float = RETRY_SECONDS
     leases: bool = True
     alpha: int = ALPHA
+
+    @classmethod
+    def of_lease(cls, lease_seconds: float, *, leases: bool = True) -> Timing:
+        """Return times in the usual proportions to a lease of that length."""
+        scale = lease_seconds / LEASE_SECONDS
+        return cls(
+            beat_seconds=BEAT_SECONDS * scale,
+            lease_seconds=lease_seconds,
+            spread_seconds=ELECTION_SPREAD_SECONDS * scale,
+            leases=leases,
+        )
 
     @property
     def patience_seconds(self) -> float:
