@@ -176,7 +176,7 @@ class Link(Protocol):
 
     def _meet(self, hello: Hello) -> None:
         """Verify the other end's Hello, answer it where that is still to be done."""
-        if not is_peer(self._tls(), hello.node):
+        if self.expected not in (None, hello.node) or not is_peer(self._tls(), hello.node):
             raise self._impostor(hello.node)
         self.incarnation = hello.incarnation
         self.traffic = self._parties.admit(self, hello)
