@@ -35,16 +35,20 @@ PIPELINE_REQUESTS_MAX: Final = 8192
 """Requests of one connection not yet answered; past it we stop reading."""
 PIPELINE_BYTES_MAX: Final = 4 * MIB
 """Bytes of such requests; past it we stop reading."""
-REPLY_BUFFER_BYTES_MAX: Final = 1 * MIB
-"""Replies not yet taken by the client; past it we stop producing and reading."""
-TAGS_MAX: Final = 1024
-"""Tagged requests of one connection under way at once."""
+REPLY_SLICE_BYTES: Final = 64 * KIB
+"""What each source of replies (requests, tagged ones, watches) adds to one write, give or
+take one reply. The transport stops us at as much unsent: replies are never buffered beyond."""
+STREAMS_PER_CONNECTION_MAX: Final = 16
+"""Tagged walks and lists of one connection under way at once; more wait their turn."""
 WATCHES_PER_CONNECTION_MAX: Final = 1024
-"""Watches of one connection."""
+"""Watches and waits of one connection; past it OVERLOADED."""
 WATCH_PENDING_EVENTS_MAX: Final = 1024
 """Events kept for one watcher; past it the watch reads from the history."""
 CONNECTIONS_MAX: Final = 20_000
 """Client connections of one node; past it a newcomer is told OVERLOADED."""
+
+TURN_SECONDS: Final = 0.002
+"""How long one turn of the reactor serves connections that have more to say."""
 
 # -- history -----------------------------------------------------------------
 HISTORY_REVISIONS: Final = 360_000
@@ -62,6 +66,8 @@ BATCH_COMMANDS_MAX: Final = 4096
 """A batch is closed at this many commands, so that applying it stays short."""
 BATCHES_IN_FLIGHT: Final = 4
 """Batches of one node sent and not yet applied; more wait and grow together."""
+GROUP_COMMANDS_MAX: Final = 1024
+"""Commands of one connection handed over as one group, answered as one."""
 QUEUE_COMMANDS_MAX: Final = 200_000
 """Commands waiting in one node; past it clients are told OVERLOADED."""
 QUEUE_BYTES_MAX: Final = 64 * MIB
@@ -132,3 +138,4 @@ assert FRAME_BYTES_MAX <= PEER_QUEUE_BYTES_MAX <= AHEAD_BYTES_MAX
 assert BATCHES_IN_FLIGHT <= ALPHA
 assert 3 * BEAT_SECONDS < LEASE_SECONDS * (1 - CLOCK_DRIFT_MAX)
 assert PIPELINE_REQUESTS_MAX < QUEUE_COMMANDS_MAX
+assert GROUP_COMMANDS_MAX <= BATCH_COMMANDS_MAX

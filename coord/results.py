@@ -65,13 +65,15 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 class Rows(msgspec.Struct, frozen=True):
     """Rows of one consistent picture at ``rev``, made as they are taken.
 
-    Items are ``Row`` for a walk, ``str`` (a child's name) for a list. The iterator
+    Items are ``Row`` for a walk, ``str`` (a child's name) for a list, and now and then
+    ``None``: nothing came of some work, a moment to let others have their turn. The iterator
     holds the history that it needs until it ends or is closed, so a front end that
-    gives up must call ``rows.close()``.
+    gives up must call ``rows.close()``. It raises `TooLate` where it was read so slowly
+    that what it needs is gone.
     """
 
     rev: int
-    rows: Iterator[Row] | Iterator[str]
+    rows: Iterator[Row | None] | Iterator[str | None]
 
     def close(self) -> None:
         """Let go of the picture; safe to call more than once."""

@@ -1,0 +1,186 @@
+r"""The versions of all nodes: those of now, and those that history still needs.
+
+A node is known by its *key*, `coord.paths.order_key` of its path: the order of keys as text
+is path order, all below a node lies between ``key + "\0"`` and ``key + "\x01"``, and the
+key right after ``key`` in any list is ``key + "\0"`` or greater.
+
+Versions never change, and the garbage collector does not walk them: a million nodes are one
+dictionary of untracked values to it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from operator import attrgetter
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from coord.events import Event, Kind
+from coord.paths import from_order_key
+from coord.store.order import Order
+
+ROOT_KEY: Final = ""
+GONE: Final = -1
+"""What stands in `Version.created` of a tombstone."""
+
+_SINCE: Final = attrgetter("since")
+_Item = TypeVar("_Item")
+
+
+class Directory(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a node knows of its children.
+
+    ``child_version`` counts the children made and deleted, ``child_rev`` is the last revision
+    that did so, ``sequence`` the last number given to a sequential child.
+    """
+
+    children: int
+    child_rev: int
+    child_version: int
+    sequence: int
+
+
+class Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A node as it is from revision ``since`` on: one record of change.
+
+    ``rev`` is the revision that last changed the value (of an implied parent: that made it),
+    so ``rev == since`` tells a change of the value from one of the children. ``value`` is
+    ``None`` for an implied parent and for a tombstone, ``version`` counts the values since
+    the node was made (a tombstone keeps the count), ``created`` is `GONE` in a tombstone.
+    """
+
+    key: str
+    since: int
+    rev: int
+    value: bytes | None
+    created: int
+    version: int
+    created_ms: int
+    modified_ms: int
+    directory: Directory | None
+
+
+def empty_root() -> Version:
+    """Return the root as it is at revision 0: a parent that nobody set, and that never goes."""
+    return Version(ROOT_KEY, 0, 0, None, 0, 0, 0, 0, None)
+
+
+def tombstone(version: Version, since: int) -> Version:
+    """Return the record of a node's end."""
+    return Version(version.key, since, since, None, GONE, version.version, 0, 0, None)
+
+
+def above(key: str) -> str:
+    """Return the key of a node's parent; the root has none."""
+    return key[: key.rindex("\0")]
+
+
+def event_of(version: Version) -> Event | None:
+    """Return what watchers see of a change: only gains, changes and losses of a value."""
+    if version.rev != version.since:
+        return None
+    if version.value is not None:
+        return Event(version.rev, Kind.SET, from_order_key(version.key), version.value)
+    if version.created == GONE and version.version:
+        return Event(version.rev, Kind.DEL, from_order_key(version.key))
+    return None
+
+
+class Shelf(msgspec.Struct, Generic[_Item], gc=False):
+    """A list that is cheap to shorten from the front: ``items`` from ``start`` on."""
+
+    items: list[_Item]
+    start: int = 0
+
+    def __len__(self) -> int:
+        return len(self.items) - self.start
+
+    def pop(self) -> _Item:
+        """Take the oldest item away; constant cost over many."""
+        item = self.items[self.start]
+        self.items[self.start] = self.items[-1]  # lets go of it now; the place goes later
+        self.start += 1
+        if self.start * 2 > len(self.items):
+            del self.items[: self.start]
+            self.start = 0
+        return item
+
+
+class Tree:
+    """Every node's present version in ``live``; older ones and tombstones, if still needed.
+
+    ``past`` holds, for a key, its one older version, or a `Shelf` of them, oldest first: most
+    nodes change rarely, and a shelf costs more than a version. ``order`` holds every key that
+    is in either.
+    """
+
+    __slots__ = ("live", "order", "past")
+
+    def __init__(self) -> None:
+        self.live: dict[str, Version] = {}
+        self.past: dict[str, Version | Shelf[Version]] = {}
+        self.order = Order()
+
+    def put(self, version: Version) -> None:
+        """Make ``version`` the present one of its node."""
+        key = version.key
+        old = self.live.get(key)
+        if old is not None:
+            self.keep(old)
+        elif key not in self.past:
+            self.order.add(key)
+        self.live[key] = version
+
+    def bury(self, stone: Version) -> None:
+        """Let a node that is there end with its `tombstone`."""
+        self.keep(self.live.pop(stone.key))
+        self.keep(stone)
+
+    def keep(self, version: Version) -> None:
+        """Keep a version that is the present one no more, for those who read the past."""
+        past = self.past.get(version.key)
+        if past is None:
+            self.past[version.key] = version
+        elif isinstance(past, Version):
+            self.past[version.key] = Shelf([past, version])
+        else:
+            past.items.append(version)
+
+    def at(self, key: str, rev: int) -> Version | None:
+        """Return a node's version at ``rev``, ``None`` where there was no such node."""
+        version = self.live.get(key)
+        if version is not None and version.since <= rev:
+            return version
+        past = self.past.get(key)
+        if past is None:
+            return None
+        if isinstance(past, Version):
+            found = past if past.since <= rev else None
+        else:
+            place = bisect_right(past.items, rev, lo=past.start, key=_SINCE)
+            found = past.items[place - 1] if place > past.start else None
+        return None if found is None or found.created == GONE else found
+
+    def forget(self, key: str, rev: int) -> None:
+        """Drop the versions of a node that nobody needs who reads at ``rev`` or later."""
+        past = self.past.get(key)
+        if past is None:
+            return
+        if isinstance(past, Version):
+            if self._needless(past, rev):
+                self._forget_last(key)
+            return
+        while past and self._needless(past.items[past.start], rev):
+            past.pop()
+        if not past:
+            self._forget_last(key)
+
+    def _needless(self, oldest: Version, rev: int) -> bool:
+        """Say so of the oldest version of a node that changed at ``rev``."""
+        return oldest.since < rev or (oldest.since == rev and oldest.created == GONE)
+
+    def _forget_last(self, key: str) -> None:
+        del self.past[key]
+        if key not in self.live:
+            self.order.remove(key)

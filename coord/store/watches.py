@@ -1,0 +1,221 @@
+"""Who is told what happened.
+
+A watch is in one of two states. It *follows*: every turn `Watches.publish` hands it the
+events that match, and it keeps up to `WATCH_PENDING_EVENTS_MAX` of them until they are
+taken. Or it has a *cursor*, the next change of the history to look at, because it began in the
+past or was too slow to follow: then `Watch.take` reads the history itself, a bounded stretch
+at a time, until it has caught up and follows again. The cursor stands exactly at the first
+change that is not pending yet, and a watch that follows ignores revisions its cursor had
+passed: so nothing is missed, doubled or out of order.
+
+A write asks only the watches whose glob's literal prefix is the changed path or lies above it,
+and each distinct glob once, whoever wants it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from coord.errors import Lagged, TooLate
+from coord.events import Event
+from coord.limits import WATCH_PENDING_EVENTS_MAX
+from coord.paths import Glob, order_key
+from coord.store.history import History
+from coord.store.tree import ROOT_KEY, Version, above, event_of
+
+_SCAN_CHANGES_MAX: Final = 2048
+"""Changes looked at by one `Watch.take`: well under a millisecond."""
+
+
+class Watch:
+    """The changes that match one glob, after revision ``rev``, where it began.
+
+    ``wake`` is called, by whoever called ``publish``, when it becomes ``ready``.
+    """
+
+    __slots__ = ("_after", "_cursor", "_pending", "_watches", "glob", "prefix", "rev", "wake")
+
+    def __init__(self, watches: Watches, glob: Glob, rev: int, wake: Callable[[], None]) -> None:
+        self.glob = glob
+        self.prefix = order_key(glob.prefix)
+        self.rev = rev
+        self.wake = wake
+        self._watches: Watches | None = watches
+        self._after = rev
+        self._cursor: tuple[int, int] | None = None
+        self._pending: list[Event] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether to call `take`; when that then returns nothing, call it again later."""
+        return bool(self._pending) or self._cursor is not None
+
+    def take(self, limit: int) -> list[Event]:
+        """Return the next events, ``limit`` at most; none is ever returned twice.
+
+        An empty list from a watch that is still ``ready`` says that a stretch of history
+        held nothing of interest and more is to be looked at, best after others had their turn.
+        Raises `Lagged`, naming the revision to watch again from, where the history that is
+        needed is gone; the watch is closed then.
+        """
+        if self._pending:
+            events = self._pending[:limit]
+            del self._pending[:limit]
+            return events
+        if self._cursor is None or self._watches is None:
+            return []
+        return self._read(self._watches.history, *self._cursor, limit)
+
+    def close(self) -> None:
+        """Want nothing more; safe to call more than once."""
+        if self._watches is not None:
+            self._watches.remove(self)
+            self._watches = None
+        self._cursor = None
+        self._pending.clear()
+
+    def read_from(self, rev: int) -> None:
+        """Follow no more; read the history from revision ``rev`` on."""
+        if self._cursor is None:
+            self._cursor = (max(rev, self._after + 1), 0)
+
+    def offer(self, event: Event, index: int) -> bool:
+        """Take note of an event, the ``index``-th change of its revision.
+
+        Returns whether the watch became ready by it.
+        """
+        if self._cursor is not None or event.rev <= self._after:
+            return False
+        if len(self._pending) >= WATCH_PENDING_EVENTS_MAX:
+            self._cursor = (event.rev, index)
+            return False
+        self._pending.append(event)
+        return len(self._pending) == 1
+
+    def _read(self, history: History, rev: int, index: int, limit: int) -> list[Event]:
+        """Read the history from the cursor on and leave the cursor where that ended."""
+        if rev <= history.horizon:
+            self.close()
+            raise Lagged(f"too slow to be kept: watch again from revision {history.horizon}")
+        events: list[Event] = []
+        looked_at = 0
+        while rev <= history.rev:
+            changes = history.changes(rev)
+            while index < len(changes):
+                if len(events) == limit or looked_at == _SCAN_CHANGES_MAX:
+                    self._cursor = (rev, index)
+                    return events
+                event = self._wanted(changes[index])
+                if event is not None:
+                    events.append(event)
+                looked_at += 1
+                index += 1
+            rev, index = rev + 1, 0
+        self._cursor = None
+        self._after = max(self._after, history.rev)
+        return events
+
+    def _wanted(self, version: Version) -> Event | None:
+        if not version.key.startswith(self.prefix):
+            return None
+        event = event_of(version)
+        return event if event is not None and self.glob.matches(event.path) else None
+
+
+class _Group:
+    """The watches that want one glob."""
+
+    __slots__ = ("glob", "watches")
+
+    def __init__(self, glob: Glob) -> None:
+        self.glob = glob
+        self.watches: dict[Watch, None] = {}
+
+
+class Watches:
+    """All open watches: by the key of their glob's literal prefix, then by the glob."""
+
+    __slots__ = ("_groups", "_published", "count", "history")
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.count = 0
+        self._groups: dict[str, dict[str, _Group]] = {}
+        self._published = history.rev
+
+    def add(self, glob: Glob, after_rev: int | None, wake: Callable[[], None]) -> Watch:
+        """Begin a watch, after ``after_rev`` or now; see `coord.store.machine.Store.watch`."""
+        history = self.history
+        rev = history.rev if after_rev is None else after_rev
+        if rev < history.horizon:
+            raise TooLate(f"revision {rev} is gone: watch from revision {history.horizon} or later")
+        watch = Watch(self, glob, rev, wake)
+        if rev < history.rev:
+            watch.read_from(rev + 1)
+        groups = self._groups.setdefault(watch.prefix, {})
+        group = groups.get(glob.written)
+        if group is None:
+            group = groups[glob.written] = _Group(glob)
+        group.watches[watch] = None
+        self.count += 1
+        return watch
+
+    def remove(self, watch: Watch) -> None:
+        """Forget a watch; `Watch.close` calls this."""
+        groups = self._groups[watch.prefix]
+        group = groups[watch.glob.written]
+        del group.watches[watch]
+        self.count -= 1
+        if not group.watches:
+            del groups[watch.glob.written]
+            if not groups:
+                del self._groups[watch.prefix]
+
+    def publish(self) -> list[Watch]:
+        """Hand what happened since the last call to those who want it.
+
+        Returns the watches that became ready, for the caller to wake.
+        """
+        history, ready = self.history, list[Watch]()
+        first, self._published = self._published + 1, history.rev
+        if not self.count:
+            return ready
+        if first < history.first:
+            ready += self._fell_behind(first)
+            first = history.first
+        for rev in range(first, history.rev + 1):
+            for index, version in enumerate(history.changes(rev)):
+                self._tell(version, index, ready)
+        return ready
+
+    def _fell_behind(self, rev: int) -> list[Watch]:
+        """Let those who follow read on by themselves: changes from ``rev`` on are gone already.
+
+        Only a turn that applied more revisions than the whole history holds comes here.
+        """
+        ready = []
+        for groups in self._groups.values():
+            for group in groups.values():
+                for watch in group.watches:
+                    if not watch.ready:
+                        ready.append(watch)
+                    watch.read_from(rev)
+        return ready
+
+    def _tell(self, version: Version, index: int, ready: list[Watch]) -> None:
+        """Offer one change to the watches at its key and above it."""
+        event: Event | None = None
+        key = version.key
+        while True:
+            groups = self._groups.get(key)
+            if groups is not None:
+                event = event or event_of(version)
+                if event is None:
+                    return
+                for group in groups.values():
+                    if group.glob.matches(event.path):
+                        ready += [watch for watch in group.watches if watch.offer(event, index)]
+            if key == ROOT_KEY:
+                return
+            key = above(key)
