@@ -1,0 +1,174 @@
+"""A journal's directory: whose it is, that one process has it, and what stands in it.
+
+Nothing is written before the directory is known to be ours: it is locked, then the schema's
+version and the identity are read, and only then is anything changed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from coord.journal.errors import CorruptionError, IdentityError, InUseError, SchemaError
+
+FILE_NAME: Final = "coord.db"
+LOCK_NAME: Final = "lock"
+APPLICATION_ID: Final = int.from_bytes(b"cord", "big")
+WAL_KEPT_BYTES_MAX: Final = 32 * 1024 * 1024
+"""What is left of a write-ahead log that grew beyond it while it could not be reused."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Whose directory this is; ``incarnation`` counts its openings, this one included."""
+
+    node: str
+    cluster: str
+    incarnation: int
+
+
+def schemas() -> tuple[str, ...]:
+    """Return the schema's versions as SQL, the first first."""
+    folder = resources.files("coord.journal") / "schema"
+    names = sorted(one.name for one in folder.iterdir() if one.name.endswith(".sql"))
+    return tuple((folder / name).read_text("utf-8") for name in names)
+
+
+def claim(directory: Path) -> int:
+    """Make the directory where it is missing and lock it; return the lock's descriptor.
+
+    :raise InUseError: another process (or another journal of this one) has it.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise InUseError(f"{directory} is in use by another process: stop that one first") from None
+    return lock
+
+
+def connect(directory: Path, *, synchronous: str) -> sqlite3.Connection:
+    """Open the file; ``synchronous`` is SQLite's ``FULL`` or ``NORMAL``.
+
+    Checkpoints are made by the writer alone, when it suits it. Freed pages are not
+    overwritten with zeros: that would write each page that a trim frees.
+    """
+    connection = sqlite3.connect(
+        directory / FILE_NAME, isolation_level=None, check_same_thread=False
+    )
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+    connection.execute("PRAGMA secure_delete = 0").fetchall()
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES_MAX}").fetchall()
+    return connection
+
+
+def identify(
+    directory: Path, *, node: str, cluster: str | None, versions: Sequence[str] | None = None
+) -> Identity:
+    """Check whose directory it is, or make it ours; count and save this opening.
+
+    ``versions`` is the schema, `schemas` if not given.
+
+    :raise IdentityError: it is another node's or another cluster's.
+    :raise SchemaError: a newer coord wrote it.
+    :raise CorruptionError: its file is not a journal.
+    """
+    connection = connect(directory, synchronous="FULL")
+    try:
+        return _identify(directory, connection, node, cluster, versions or schemas())
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        raise CorruptionError(
+            f"{directory / FILE_NAME} cannot be read ({error}): restore it, "
+            "or let this node join again under a new name"
+        ) from error
+    finally:
+        connection.close()
+
+
+def _identify(
+    directory: Path,
+    connection: sqlite3.Connection,
+    node: str,
+    cluster: str | None,
+    versions: Sequence[str],
+) -> Identity:
+    version = _version(directory, connection, len(versions))
+    found = connection.execute("SELECT node, cluster FROM identity").fetchone() if version else None
+    if found:
+        _check(directory, found, (node, cluster))
+    connection.execute("PRAGMA auto_vacuum = 0")
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    _upgrade(directory, connection, version, versions)
+    if not found:
+        found = (node, cluster or secrets.token_hex(8))
+        connection.execute("INSERT INTO identity VALUES (1, ?, ?, 0)", found)
+    (incarnation,) = connection.execute(
+        "UPDATE identity SET incarnation = incarnation + 1 RETURNING incarnation"
+    ).fetchone()
+    _sync_names(directory)
+    return Identity(found[0], found[1], incarnation)
+
+
+def _version(directory: Path, connection: sqlite3.Connection, newest: int) -> int:
+    """Return the version of the schema in the file, 0 where it is new; or refuse it."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if (version or tables) and application != APPLICATION_ID:
+        raise CorruptionError(
+            f"{directory / FILE_NAME} is not a journal of coord: choose another directory"
+        )
+    if version > newest:
+        raise SchemaError(
+            f"{directory} was written by a newer coord (schema {version}, this one knows "
+            f"{newest}): start it with that one"
+        )
+    return int(version)
+
+
+def _check(directory: Path, found: tuple[str, str], wanted: tuple[str, str | None]) -> None:
+    node, cluster = wanted
+    if found[0] != node:
+        raise IdentityError(
+            f"{directory} belongs to node {found[0]}, not {node}: "
+            "name that node or choose another directory"
+        )
+    if cluster is not None and found[1] != cluster:
+        raise IdentityError(
+            f"{directory} belongs to cluster {found[1]}, not {cluster}: "
+            "name that cluster or choose another directory"
+        )
+
+
+def _upgrade(
+    directory: Path, connection: sqlite3.Connection, version: int, versions: Sequence[str]
+) -> None:
+    """Bring the schema from ``version`` to the newest; an old file is copied first."""
+    if 0 < version < len(versions):
+        backup = directory / f"{FILE_NAME}.schema-{version}"
+        backup.unlink(missing_ok=True)
+        connection.execute("VACUUM INTO ?", (str(backup),))
+    for number, script in enumerate(versions[version:], version + 1):
+        connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT")
+
+
+def _sync_names(directory: Path) -> None:
+    """Make the names of the file and of its directory survive a power cut."""
+    for folder in (directory, directory.resolve().parent):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,344 @@
+"""The journal on SQLite: one directory, one file, one thread that writes.
+
+This module stands in the reactor's thread. `coord.journal.directory` says whose the
+directory is, `coord.journal.writer` is the thread, `coord.journal.tables` the SQL.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall
+
+from coord.journal import tables
+from coord.journal.directory import Identity, claim, identify
+from coord.journal.errors import ClosedError
+from coord.journal.recovery import recover
+from coord.journal.writer import (
+    Closed,
+    Connections,
+    Done,
+    Failed,
+    News,
+    Reading,
+    Saved,
+    Work,
+    Writer,
+)
+from coord.paxos.durable import Save, Value
+from coord.paxos.membership import Governs
+from coord.replicator.interfaces import IImageWriter, IJournalObserver, Recovered
+
+_T = TypeVar("_T")
+
+PIECES_IN_FLIGHT_MAX: Final = 8
+"""Pieces of an image that may wait for the disk."""
+STALE_SECONDS: Final = 0.001
+"""A save that takes longer may be waiting for the interpreter, not for the disk."""
+STALE_SECONDS_MAX: Final = 0.016
+"""The longest time between two naps for one save, when it is the disk after all."""
+NAP_SECONDS: Final = 0.0002
+"""Long enough for a thread to wake and take the interpreter."""
+
+
+class Reactor(Protocol):
+    """What a journal asks of the reactor."""
+
+    @property
+    def running(self) -> bool:
+        """Whether calls from threads are heard."""
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object) -> None:
+        """Run something in the reactor's thread."""
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> IDelayedCall:
+        """Run something later."""
+
+
+def open_journal(
+    reactor: Reactor,
+    directory: Path,
+    *,
+    node: str,
+    cluster: str | None = None,
+    initial: tuple[Governs, ...],
+) -> Journal:
+    """Open the journal of ``node`` in ``directory``, making it where there is none. Blocks.
+
+    ``cluster`` ``None`` stands for the directory's own, or at first for one made at random.
+    ``initial`` are the configurations to begin with where nothing has been saved yet.
+
+    :raise IdentityError: the directory is another node's or another cluster's.
+    :raise InUseError: another process has it open.
+    :raise SchemaError: a newer coord wrote it.
+    :raise CorruptionError: its file is not a journal, or not any more.
+    """
+    lock = claim(directory)
+    try:
+        identity = identify(directory, node=node, cluster=cluster)
+        return Journal(reactor, directory, lock, identity, initial)
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+class Journal:
+    """`IJournal` on SQLite; made by `open_journal`. ``identity`` says whose it is."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        directory: Path,
+        lock: int,
+        identity: Identity,
+        initial: tuple[Governs, ...],
+    ) -> None:
+        self.identity = identity
+        self._reactor = reactor
+        self._directory = directory
+        self._lock = lock
+        self._initial = initial
+        self._observer: IJournalObserver | None = None
+        self._news: deque[News] = deque()
+        self._told = False
+        self._queued = self._acknowledged = 0
+        self._nap: IDelayedCall | None = None
+        self._oldest = 1
+        self._image_slot = 0
+        self._next_piece = 1
+        self._imaging = False
+        self._closing: list[Deferred[None]] = []
+        self._closed = False
+        self._writer = Writer(directory, self._tell)
+        self._writer.start()
+
+    # -- IJournal ----------------------------------------------------------------------
+    def recover(self) -> Recovered:
+        """Read what is there; see ``IJournal``.
+
+        :raise CorruptionError: a record is damaged, or a chosen slot is missing.
+        """
+        found = recover(self._directory, self._initial)
+        self._oldest, self._next_piece = found.oldest, found.next_piece
+        self._image_slot = found.durable.base
+        for first, until in found.orphans:
+            self._drop_pieces(first, until)
+        return Recovered(self.identity.incarnation, found.durable, found.image)
+
+    def observe(self, observer: IJournalObserver) -> None:
+        """Say who is told what happened."""
+        self._observer = observer
+
+    def save(self, save: Save) -> None:
+        """Queue a save. After a failure or `close` it is dropped, unacknowledged."""
+        if self._closing:
+            return
+        self._queued = save.ticket
+        if self._nap is None:
+            self._watch_out(STALE_SECONDS)
+        self._writer.put(save)
+
+    def read(self, slot: int, until: int, size_bytes_max: int) -> Deferred[Sequence[Value]]:
+        """Fire with consecutive values from ``slot`` on; see ``IJournal``.
+
+        May fail with `CorruptionError`, with what befell the disk, or with `ClosedError`.
+        """
+        if self._closing:
+            return fail(ClosedError("the journal is closed"))
+        if slot < self._oldest:
+            return succeed(())
+        done: Deferred[Sequence[Value]] = Deferred()
+        self._writer.put(Reading(slot, until, size_bytes_max, done))
+        return done
+
+    def oldest(self) -> int:
+        """Return the first slot that the log still has."""
+        return self._oldest
+
+    def start_image(self, slot: int) -> IImageWriter:
+        """Begin an image of the state after ``slot``; at least that of the last image."""
+        if self._imaging:
+            raise ValueError("one image at a time")
+        if slot < self._image_slot:
+            raise ValueError(f"there is an image of slot {self._image_slot}, later than {slot}")
+        self._imaging = True
+        return ImageWriter(slot, self._next_piece, self._queue_work, self._image_ended)
+
+    def trim(self, slot: int) -> None:
+        """Drop the log before ``slot``, in small steps; not beyond the last finished image."""
+        if slot > self._image_slot + 1:
+            raise ValueError(f"no image holds the slots up to {slot - 1}: cannot trim them")
+        if slot > self._oldest:
+            self._oldest = slot
+            self._queue_work(
+                Work(lambda disk: tables.delete_log(disk.steps, slot), tables.STEP_WAL_BYTES)
+            )
+
+    def close(self) -> Deferred[None]:
+        """Finish what is queued, then let go of the disk.
+
+        Where no reactor runs this blocks until it is done, and news that the reactor would
+        have brought are told inside the call.
+        """
+        if self._closed:
+            return succeed(None)
+        done: Deferred[None] = Deferred()
+        self._closing.append(done)
+        if len(self._closing) == 1:
+            self._writer.stop()
+        if not self._reactor.running:  # nobody would hear a call from the thread
+            self._writer.join()
+            self._hear()
+        return done
+
+    # -- work behind the saves -------------------------------------------------------------
+    def _queue_work(self, work: Work) -> None:
+        if not self._closing:
+            self._writer.put(work)
+        elif work.done:
+            work.done.errback(ClosedError("the journal is closed"))
+
+    def _drop_pieces(self, first: int, until: int) -> None:
+        self._queue_work(
+            Work(lambda disk: tables.delete_pieces(disk.steps, first, until), tables.STEP_WAL_BYTES)
+        )
+
+    def _image_ended(self, pieces: range, slot: int | None) -> None:
+        """Drop the pieces that an image which ended made useless: ``slot`` if it is whole."""
+        self._imaging = False
+        self._next_piece = pieces.stop
+        if slot is None:
+            self._drop_pieces(pieces.start, pieces.stop)
+        else:
+            self._image_slot = slot
+            self._drop_pieces(0, pieces.start)
+
+    # -- what the threads tell -----------------------------------------------------------------
+    def _tell(self, news: News) -> None:
+        """Keep news for the reactor; one call from a thread brings all that there are."""
+        self._news.append(news)
+        if not self._told:
+            self._told = True
+            self._reactor.callFromThread(self._hear)
+
+    def _hear(self) -> None:
+        self._told = False  # before the queue is looked at: what comes later calls again
+        while self._news:
+            match self._news.popleft():
+                case Saved(ticket=ticket):
+                    self._acknowledged = ticket
+                    self._of_observer().saved(ticket)
+                case Done(deferred=deferred, result=result):
+                    deferred.callback(result)
+                case Failed(error=error):
+                    self._queued = self._acknowledged
+                    self._of_observer().failed(error)
+                case Closed():
+                    self._let_go()
+
+    def _of_observer(self) -> IJournalObserver:
+        assert self._observer is not None, "observe() comes before the first save"
+        return self._observer
+
+    def _let_go(self) -> None:
+        self._writer.join()
+        os.close(self._lock)
+        self._closed = True
+        if self._nap is not None:
+            self._nap.cancel()
+        for done in self._closing:
+            done.callback(None)
+
+    # -- the interpreter's lock ------------------------------------------------------------------
+    def _watch_out(self, delay_seconds: float) -> None:
+        """Look again after a while whether saves are stuck.
+
+        A thread that waits for Python's interpreter lock asks for it only when its holder has
+        not let go of it for `sys.getswitchinterval`. A reactor that is busy lets go at each
+        system call, for a microsecond: too short for the thread to wake, and enough to make
+        it begin its wait again. So the thread may wait as long as the reactor is busy (here
+        it did for seconds). A short sleep, now and then, lets it in.
+        """
+        self._nap = self._reactor.callLater(
+            delay_seconds, self._rest, delay_seconds, self._acknowledged
+        )
+
+    def _rest(self, delay_seconds: float, acknowledged: int) -> None:
+        self._nap = None
+        if self._acknowledged >= self._queued:
+            return
+        if self._acknowledged > acknowledged:
+            delay_seconds = STALE_SECONDS
+        else:
+            time.sleep(NAP_SECONDS)
+            delay_seconds = min(2 * delay_seconds, STALE_SECONDS_MAX)
+        self._watch_out(delay_seconds)
+
+
+class ImageWriter:
+    """`IImageWriter` on SQLite: the pieces from ``first`` on. ``ended`` hears of its end."""
+
+    def __init__(
+        self,
+        slot: int,
+        first: int,
+        queue: Callable[[Work], None],
+        ended: Callable[[range, int | None], None],
+    ) -> None:
+        self._slot = slot
+        self._pieces = range(first, first)
+        self._queue = queue
+        self._ended: Callable[[range, int | None], None] | None = ended
+        self._in_flight = 0
+
+    def add(self, piece: bytes) -> Deferred[None]:
+        """Take one piece; fires once it is written."""
+        if self._ended is None:
+            raise ValueError("this image is ended")
+        assert self._in_flight < PIECES_IN_FLIGHT_MAX, "wait for add() now and then"
+        number = self._pieces.stop
+        self._pieces = range(self._pieces.start, number + 1)
+        self._in_flight += 1
+        done: Deferred[None] = Deferred()
+        done.addBoth(self._landed)
+
+        def write(disk: Connections) -> bool:
+            tables.add_piece(disk.steps, number, piece)
+            return False
+
+        self._queue(Work(write, len(piece), done))
+        return done
+
+    def finish(self) -> Deferred[None]:
+        """Make this image the one that recovery reads; fires once it surely is."""
+        done: Deferred[None] = Deferred()
+
+        def write(disk: Connections) -> bool:
+            tables.set_image(disk.saves, self._slot, self._pieces.start, self._pieces.stop)
+            return False
+
+        self._end(Work(write, 0, done), self._slot)
+        return done
+
+    def abandon(self) -> None:
+        """Forget the image; its pieces are dropped."""
+        if self._ended is not None:
+            self._end(None, None)
+
+    def _end(self, last: Work | None, slot: int | None) -> None:
+        ended, self._ended = self._ended, None
+        if ended is None:
+            raise ValueError("this image is ended")
+        if last is not None:
+            self._queue(last)
+        ended(self._pieces, slot)
+
+    def _landed(self, result: _T) -> _T:
+        self._in_flight -= 1
+        return result
