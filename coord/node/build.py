@@ -137,7 +137,13 @@ class NodeService(Service):
         self._transport.start()
         self._node.replicator.start()
         coordinator = self._node.coordinator
-        self._lines = LineFactory(self._reactor, coordinator)
+        self._lines = LineFactory(
+            coordinator,
+            self._reactor,
+            line_bytes_max=self._settings.line_bytes_max,
+            value_bytes_max=self._settings.value_bytes_max,
+            connections_max=self._settings.connections_max,
+        )
         for door in self._line_doors:
             door.listen(self._lines)
         if self._web_door is not None:
@@ -161,6 +167,8 @@ class NodeService(Service):
             await door.close()
         if self._node is not None:
             self._node.replicator.stop()
+        if self._lines is not None:
+            self._lines.close_all()
         if self._transport is not None:
             await self._in_time(self._transport.stop(), "links to peers")
         if self._journal is not None:
@@ -189,7 +197,7 @@ def _credentials(settings: Settings) -> Credentials | None:
 
 def _tuning(settings: Settings) -> Tuning:
     return Tuning(
-        timing=Timing(lease_seconds=settings.lease_seconds, leases=settings.leases),
+        timing=Timing.of_lease(settings.lease_seconds, leases=settings.leases),
         request_seconds=settings.request_seconds,
         history_revisions=settings.history_revisions,
         image_every_bytes=settings.image_every_bytes,

@@ -30,6 +30,8 @@ LISTEN: Final = f"tcp:{LINE_PORT}:interface=127.0.0.1"
 WEB: Final = f"tcp:{WEB_PORT}:interface=127.0.0.1"
 NO_PEERS: Final = "localhost:0"
 """The address of a node that listens to no peer."""
+LEASE_SECONDS_MIN: Final = 6 * limits.TICK_SECONDS
+"""Several beats fit into a lease, and a beat is not shorter than a tick."""
 LEASE_SECONDS_MAX: Final = 60.0
 REQUEST_SECONDS_MAX: Final = 3600.0
 COUNT_MAX: Final = 1 << 62
@@ -245,7 +247,6 @@ def check_cluster_name(name: str) -> str:
 def _check_bounds(settings: Settings) -> None:
     """Hold the limits against each other, as `coord.limits` does with its own."""
     room = limits.VALUE_OF_SLOT_BYTES_MAX - limits.BATCH_BYTES_SOFT - settings.line_bytes_max - 1
-    shortest = 3 * limits.BEAT_SECONDS / (1 - limits.CLOCK_DRIFT_MAX)
     for option, value, low, high in (
         ("line-bytes-max", settings.line_bytes_max, 4 * limits.PATH_BYTES_MAX, limits.MIB),
         ("value-bytes-max", settings.value_bytes_max, 1, room),
@@ -253,7 +254,7 @@ def _check_bounds(settings: Settings) -> None:
         ("history-revisions", settings.history_revisions, 1, COUNT_MAX),
         ("log-bytes-kept", settings.log_bytes_kept, limits.MIB, COUNT_MAX),
         ("image-every-bytes", settings.image_every_bytes, limits.MIB, COUNT_MAX),
-        ("lease", settings.lease_seconds, round(shortest + 0.005, 2), LEASE_SECONDS_MAX),
+        ("lease", settings.lease_seconds, LEASE_SECONDS_MIN, LEASE_SECONDS_MAX),
         ("request-timeout", settings.request_seconds, limits.RETRY_SECONDS, REQUEST_SECONDS_MAX),
     ):
         if not low <= value <= high:
