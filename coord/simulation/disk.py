@@ -58,9 +58,9 @@ class _Queued(msgspec.Struct, frozen=True):
 class Platter:
     """What is durable."""
 
-    def __init__(self) -> None:
+    def __init__(self, initial: Header) -> None:
         self.incarnation = 0
-        self.header: bytes | None = None
+        self.header = _ENCODER.encode(initial)
         self.votes: dict[int, bytes] = {}
         self.oldest = 1
         self.image_slot = 0
@@ -81,7 +81,7 @@ class Platter:
 
     def durable(self) -> Durable:
         """Return what a replica starts from."""
-        header = Header() if self.header is None else _HEADER.decode(self.header)
+        header = _HEADER.decode(self.header)
         slots = sorted(slot for slot in self.votes if slot > self.image_slot)
         votes = tuple(_VOTE.decode(self.votes[slot]) for slot in slots)
         return Durable(header, votes, self.image_slot)
@@ -102,10 +102,10 @@ class Platter:
 class Disk:
     """The disk of one machine, which outlives its processes."""
 
-    def __init__(self, world: World, mix: DiskMix) -> None:
+    def __init__(self, world: World, mix: DiskMix, initial: Header | None = None) -> None:
         self.world = world
         self.mix = mix
-        self.platter = Platter()
+        self.platter = Platter(initial or Header())
         self.slow_until = 0.0
         self.failing = False
         self._journal: SimulatedJournal | None = None

@@ -103,6 +103,9 @@ class SimulatedPeers:
         link = self.links.get(peer)
         self._network.carry(self.name, peer, frame, link)
 
+    def flush(self) -> None:
+        """Do nothing: frames are on their way as soon as they are sent."""
+
     def connected(self) -> frozenset[str]:
         """Return the peers to whom there is a link, as far as this end knows."""
         return frozenset(self.links)
@@ -135,6 +138,10 @@ class Network:
         for pair, link in list(self._links.items()):
             if name in pair:
                 self._end(pair, link)
+
+    def calm(self) -> None:
+        """Be a good network from now on."""
+        self.mix = Mix()
 
     # -- verbs -----------------------------------------------------------------------------
     def cut(self, sender: str, receiver: str) -> None:

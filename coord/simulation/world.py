@@ -21,6 +21,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from zope.interface import implementer
 
 from coord.limits import CLOCK_DRIFT_MAX
 
@@ -28,6 +30,7 @@ _STAMP: Final = struct.Struct(">d")
 _Entry = tuple[float, float, int, "Scheduled"]
 
 
+@implementer(IDelayedCall)
 class Scheduled:
     """Something that will happen; what `Process.callLater` returns (an ``IDelayedCall``)."""
 
@@ -98,7 +101,7 @@ class World:
         self._tell = tell
         self._queue: list[_Entry] = []
         self._pushed = 0
-        self._moment = 0
+        self.last_moment = 0
         self._trace = hashlib.blake2b(digest_size=16)
 
     # -- what is to come -------------------------------------------------------------
@@ -148,8 +151,8 @@ class World:
     # -- what was ----------------------------------------------------------------------
     def moment(self) -> int:
         """Return the number of this moment: a later one has a higher number."""
-        self._moment += 1
-        return self._moment
+        self.last_moment += 1
+        return self.last_moment
 
     def count(self, what: str, number: int = 1) -> None:
         """Note that something was exercised."""
@@ -214,6 +217,7 @@ class Machine:
         self.clock = MachineClock(world, drift)
 
 
+@implementer(IReactorTime)
 class Process:
     """One life of a program on a machine; provides the reactor's time to it."""
 

@@ -9,14 +9,14 @@ class Digests:
     def __init__(self) -> None:
         self.violations: list[str] = []
         self.compared = 0
-        self._seen: dict[int, tuple[bytes, str]] = {}
+        self._seen: dict[int, tuple[str, str]] = {}
 
-    def taken(self, node: str, slot: int, digest: bytes) -> None:
+    def taken(self, node: str, slot: int, digest: str) -> None:
         """Note what a node's store digested to after ``slot``."""
         known, first = self._seen.setdefault(slot, (digest, node))
         if first != node:
             self.compared += 1
         if known != digest:
             self.violations.append(
-                f"digests: after slot {slot} {first} has {known.hex()} and {node} {digest.hex()}"
+                f"digests: after slot {slot} {first} has {known} and {node} {digest}"
             )

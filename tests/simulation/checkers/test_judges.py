@@ -47,10 +47,10 @@ class DigestTests(SynchronousTestCase):
     def test_equal_and_different(self) -> None:
         """A node whose digest differs after the same slot is found."""
         digests = Digests()
-        digests.taken("n1", 5, b"x")
-        digests.taken("n2", 5, b"x")
+        digests.taken("n1", 5, "x")
+        digests.taken("n2", 5, "x")
         self.assertEqual((digests.violations, digests.compared), ([], 1))
-        digests.taken("n3", 5, b"y")
+        digests.taken("n3", 5, "y")
         self.assertEqual(len(digests.violations), 1)
 
 

@@ -1,0 +1,214 @@
+"""The real nodes, put together as in production, in the simulated world."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from coord.paths import Glob
+from coord.paxos.durable import Header, Value
+from coord.paxos.membership import Configuration, Governs
+from coord.paxos.timing import Timing
+from coord.replicator.applier import Applier
+from coord.replicator.assembly import Node, Surroundings, assemble
+from coord.replicator.coordinator import Coordinator
+from coord.replicator.replicator import Identity, Tuning
+from coord.simulation.checkers.agreement import Agreement
+from coord.simulation.checkers.digests import Digests
+from coord.simulation.disk import Disk, DiskMix
+from coord.simulation.history import Timeline
+from coord.simulation.network import Mix, Network
+from coord.simulation.world import Machine, Process, World
+
+CLUSTER: Final = "simulated"
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the seed chose for a run."""
+
+    nodes: int
+    leases: bool
+    image_every_bytes: int
+    network: Mix
+    disk: DiskMix
+
+    @classmethod
+    def draw(cls, dice: random.Random) -> Options:
+        """Return what the dice say."""
+        return cls(
+            nodes=dice.choice((3, 3, 3, 5, 1)),
+            leases=dice.random() < 0.8,
+            image_every_bytes=dice.choice((2_000, 20_000, 1 << 30)),
+            network=Mix.draw(dice),
+            disk=DiskMix.draw(dice),
+        )
+
+
+class SimulatedNode:
+    """One machine of the cluster and the node that lives on it, life after life."""
+
+    def __init__(self, cluster: Cluster, name: str, options: Options) -> None:
+        self._cluster = cluster
+        self._options = options
+        self.name = name
+        self.machine = Machine(cluster.world, name)
+        governs = Governs(0, Configuration(voters=cluster.names))
+        self.disk = Disk(cluster.world, options.disk, Header(governs=(governs,)))
+        self.process: Process | None = None
+        self._node: Node | None = None
+        self._incarnation = 0
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a process lives, be it paused or not."""
+        return self.process is not None
+
+    @property
+    def coordinator(self) -> Coordinator:
+        """The door of the present life."""
+        assert self._node is not None, "the node is down"
+        return self._node.coordinator
+
+    def start(self) -> None:
+        """Begin a life."""
+        assert self.process is None, "the node is up"
+        world = self._cluster.world
+        self.process = process = Process(self.machine)
+        journal = self.disk.open(process)
+        recovered = journal.recover()
+        self._incarnation = recovered.incarnation
+        surroundings = Surroundings(
+            reactor=process,
+            now=process.seconds,
+            time_ms=self.machine.clock.wall_ms,
+            dice=random.Random(world.dice.getrandbits(64)),
+            journal=journal,
+            peers=self._cluster.network.join(process),
+        )
+        tuning = Tuning(
+            timing=Timing(leases=self._options.leases),
+            image_every_bytes=self._options.image_every_bytes,
+        )
+        addresses = {name: f"{name}:8047" for name in self._cluster.names}
+        identity = Identity(
+            node=self.name,
+            cluster=CLUSTER,
+            incarnation=recovered.incarnation,
+            addresses=addresses,
+        )
+        self._node = assemble(surroundings, recovered, identity, tuning)
+        self._observe(self._node.replicator._applier)
+        self._node.replicator.start()
+        world.say(f"start {self.describe()}")
+
+    def _observe(self, applier: Applier) -> None:
+        """Let the judges see every slot as it is applied, in whatever way it came."""
+        apply, incarnation = applier.apply, self._incarnation
+        self._cluster.digests.taken(self.name, applier.slot, applier.store.digest)
+
+        def observed(slot: int, value: Value, own: object) -> object:
+            self._cluster.agreement.applied(self.name, incarnation, slot, value)
+            outcome = apply(slot, value, own)  # type: ignore[arg-type]
+            self._cluster.digests.taken(self.name, slot, applier.store.digest)
+            return outcome
+
+        applier.apply = observed  # type: ignore[method-assign,assignment]
+
+    def crash(self) -> None:
+        """End it as SIGKILL or a power cut does."""
+        assert self.process is not None, "the node is down"
+        self._cluster.world.say(f"crash {self.describe()}")
+        self._cluster.world.count("crashes")
+        self.process.crash()
+        self.process = self._node = None
+        self.disk.crash()
+        self._cluster.crashed(self.name)
+
+    def reboot(self) -> None:
+        """Let the machine's clock begin anew; the node must be down."""
+        assert self.process is None, "the node is up"
+        self.machine.clock.reboot()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a process lives that stands still."""
+        return self.process is not None and self.process.paused
+
+    def pause(self) -> None:
+        """Let the process stand still."""
+        assert self.process is not None
+        self._cluster.world.say(f"pause {self.describe()}")
+        self._cluster.world.count("pauses")
+        self.process.pause()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self.process is not None
+        self.process.resume()
+        self._cluster.world.say(f"resume {self.describe()}")
+
+    def facts(self) -> dict[str, str]:
+        """Return what ``STATUS`` tells."""
+        return dict(row.split("=", 1) for row in self.coordinator.status().rows)
+
+    def timeline(self) -> Timeline:
+        """Return the whole history of the node's store, read as a watcher reads it."""
+        watch = self.coordinator.watch(Glob.parse(b"/**"), 0, lambda: None)
+        events = []
+        while watch.ready:
+            events += watch.take(1000)
+        watch.close()
+        return Timeline(events)
+
+    def describe(self) -> str:
+        """Return the node in one line."""
+        if self._node is None:
+            return f"{self.name} is down"
+        paused = " (paused)" if self.is_paused else ""
+        return self._node.replicator.describe() + paused
+
+
+class Cluster:
+    """All nodes, the network between them, and the judges who watch the log."""
+
+    def __init__(self, world: World, options: Options) -> None:
+        self.world = world
+        self.options = options
+        self.names = tuple(f"n{number}" for number in range(1, options.nodes + 1))
+        self.network = Network(world, self.names, options.network)
+        self.agreement = Agreement()
+        self.digests = Digests()
+        self.nodes = {name: SimulatedNode(self, name, options) for name in self.names}
+        self.on_crash: list[Callable[[str], None]] = []
+
+    @property
+    def majority(self) -> int:
+        """How many nodes are a quorum."""
+        return len(self.names) // 2 + 1
+
+    def up(self) -> list[SimulatedNode]:
+        """Return the nodes that live, paused or not."""
+        return [node for node in self.nodes.values() if node.is_up]
+
+    def down(self) -> list[SimulatedNode]:
+        """Return the others."""
+        return [node for node in self.nodes.values() if not node.is_up]
+
+    def start(self) -> None:
+        """Start every node that is down."""
+        for node in self.down():
+            node.start()
+
+    def crashed(self, name: str) -> None:
+        """Tell everyone whom a crash concerns."""
+        self.network.crashed(name)
+        for tell in self.on_crash:
+            tell(name)
+
+    def describe(self) -> str:
+        """Return a line for each node, and what is cut."""
+        lines = [node.describe() for node in self.nodes.values()]
+        return "\n".join([*lines, f"{self.network.cuts()} wires cut"])

@@ -1,0 +1,175 @@
+"""What goes wrong in the safety phase: one thing after another, all at once.
+
+Every fault ends by itself after a while, most of them; some are only mended by a later
+`heal`, or at the end of the phase.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from coord.simulation.cluster import Cluster, SimulatedNode
+
+MENU: Final = (
+    ("crash one", 10),
+    ("crash all", 2),
+    ("pause", 8),
+    ("cut", 8),
+    ("sever", 5),
+    ("isolate", 6),
+    ("divide", 4),
+    ("heal", 12),
+    ("slow disk", 5),
+    ("fail disk", 2),
+    ("step wall clock", 3),
+)
+PAUSE_SECONDS_MAX: Final = 2.5
+DOWN_SECONDS_MAX: Final = 2.0
+BETWEEN_SECONDS: Final = 0.6
+
+
+class Faults:
+    """Lets things go wrong until it is told to stop."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._world = cluster.world
+        self._dice = cluster.world.dice
+        self._stopped = False
+        self._deeds = {
+            "crash one": self._crash_one,
+            "crash all": self._crash_all,
+            "pause": self._pause,
+            "cut": self._cut,
+            "sever": self._sever,
+            "isolate": self._isolate,
+            "divide": self._divide,
+            "heal": self._heal,
+            "slow disk": self._slow_disk,
+            "fail disk": self._fail_disk,
+            "step wall clock": self._step_wall_clock,
+        }
+
+    def start(self) -> None:
+        """Begin."""
+        delay = self._dice.expovariate(1 / BETWEEN_SECONDS)
+        self._world.schedule(delay, None, self._strike)
+
+    def stop(self) -> None:
+        """Let nothing more go wrong; what has, stays so."""
+        self._stopped = True
+
+    def _strike(self) -> None:
+        if self._stopped:
+            return
+        names, weights = zip(*MENU, strict=True)
+        name = self._dice.choices(names, weights)[0]
+        self._deeds[name]()
+        self._world.count(f"faults: {name}")
+        self.start()
+
+    # -- nodes -----------------------------------------------------------------------------
+    def _any_node(self) -> SimulatedNode | None:
+        """Return a node that is up, often the one that leads."""
+        up = self._cluster.up()
+        if not up:
+            return None
+        leading = [node for node in up if " leader " in node.describe()]
+        if leading and self._world.chance(0.4):
+            return self._dice.choice(leading)
+        return self._dice.choice(up)
+
+    def _crash(self, node: SimulatedNode) -> None:
+        node.crash()
+        if self._world.chance(0.3):
+            node.reboot()
+        delay = self._dice.random() ** 2 * DOWN_SECONDS_MAX
+        self._world.schedule(delay, None, self._restart, node)
+
+    def _restart(self, node: SimulatedNode) -> None:
+        if not self._stopped and not node.is_up:
+            node.start()
+
+    def _crash_one(self) -> None:
+        node = self._any_node()
+        if node is not None:
+            self._crash(node)
+
+    def _crash_all(self) -> None:
+        for node in self._cluster.up():
+            self._crash(node)
+
+    def _pause(self) -> None:
+        node = self._any_node()
+        if node is not None and not node.is_paused:
+            node.pause()
+            delay = self._dice.random() ** 2 * PAUSE_SECONDS_MAX
+            self._world.schedule(delay, None, self._resume, node, node.process)
+
+    def _resume(self, node: SimulatedNode, process: object) -> None:
+        if not self._stopped and node.process is process and node.is_paused:
+            node.resume()
+
+    # -- wires -----------------------------------------------------------------------------
+    def _pair(self) -> tuple[str, str] | None:
+        names = self._cluster.names
+        if len(names) < 2:
+            return None
+        one, other = self._dice.sample(names, 2)
+        return one, other
+
+    def _cut(self) -> None:
+        pair = self._pair()
+        if pair is not None:
+            self._world.say(f"cut {pair[0]} -> {pair[1]}")
+            self._cluster.network.cut(*pair)
+
+    def _sever(self) -> None:
+        pair = self._pair()
+        if pair is not None:
+            self._world.say(f"sever {pair[0]} {pair[1]}")
+            self._cluster.network.sever(*pair)
+
+    def _isolate(self) -> None:
+        node = self._any_node()
+        if node is not None:
+            self._world.say(f"isolate {node.name}")
+            self._cluster.network.isolate(node.name)
+
+    def _divide(self) -> None:
+        """Part the cluster in two halves that hear nothing of each other."""
+        names = list(self._cluster.names)
+        self._dice.shuffle(names)
+        here, there = names[: len(names) // 2], names[len(names) // 2 :]
+        self._world.say(f"divide {' '.join(here)} | {' '.join(there)}")
+        for one in here:
+            for other in there:
+                self._cluster.network.sever(one, other)
+
+    def _heal(self) -> None:
+        self._world.say("heal all")
+        self._cluster.network.heal_all()
+
+    # -- machines --------------------------------------------------------------------------
+    def _slow_disk(self) -> None:
+        node = self._dice.choice(list(self._cluster.nodes.values()))
+        self._world.say(f"slow disk {node.name}")
+        node.disk.slow_down(self._dice.random() * 2)
+
+    def _fail_disk(self) -> None:
+        """Let the disk fail; an operator starts the node again some time later."""
+        node = self._any_node()
+        if node is not None:
+            self._world.say(f"fail disk {node.name}")
+            node.disk.fail()
+            process = node.process
+            self._world.schedule(0.5 + self._dice.random(), None, self._replace, node, process)
+
+    def _replace(self, node: SimulatedNode, process: object) -> None:
+        if not self._stopped and node.process is process:
+            node.crash()
+            node.start()
+
+    def _step_wall_clock(self) -> None:
+        node = self._dice.choice(list(self._cluster.nodes.values()))
+        node.machine.clock.step_wall(self._dice.randrange(-60_000, 60_000))

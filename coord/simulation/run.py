@@ -1,0 +1,267 @@
+"""One run: a cluster, clients, everything going wrong; then everything must come right.
+
+The *safety* phase lets all faults loose on a cluster under load. The *liveness* phase heals a
+majority and freezes the rest, and demands that a write and a read succeed on every node of the
+majority within `PROGRESS_SECONDS`. Then the rest returns, all must come to hold the
+same, and once more after a crash of all at once. Last, the judges speak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+from twisted.logger import LogEvent, globalLogPublisher
+
+from coord.commands import Get, Set
+from coord.results import Result, Value, Written
+from coord.simulation.checkers import (
+    at_most_once,
+    durability,
+    linearizability,
+    revisions,
+    watches,
+)
+from coord.simulation.cluster import Cluster, Options, SimulatedNode
+from coord.simulation.faults import Faults
+from coord.simulation.history import History, Operation, Timeline
+from coord.simulation.network import Mix
+from coord.simulation.workload import Client, Watcher
+from coord.simulation.world import World
+
+SAFETY_SECONDS: Final = 12.0
+PROGRESS_SECONDS: Final = 5.0
+"""A grant of a lost leader, an election that is disturbed once or twice, and the probes."""
+CATCH_UP_SECONDS: Final = 10.0
+CLIENTS: Final = 4
+WATCHED: Final = ("/k/*", "/**", "/k/a", "/q/**")
+STEP_SECONDS: Final = 0.05
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What a run found and exercised."""
+
+    seed: int
+    options: Options
+    violations: list[str]
+    counts: dict[str, int]
+    trace: str
+    undecided: int
+
+    def describe(self) -> str:
+        """Return the report in lines: what was found first, then what was exercised."""
+        verdict = "FAILED" if self.violations else "passed"
+        lines = [f"seed {self.seed} {verdict}, trace {self.trace}, {self.options}"]
+        lines += [f"  {violation}" for violation in self.violations]
+        lines += [f"    {number:>7} {what}" for what, number in sorted(self.counts.items())]
+        return "\n".join(lines)
+
+
+class Run:
+    """One seed's world, and its way through the phases."""
+
+    def __init__(
+        self,
+        seed: int,
+        tell: Callable[[str], object] | None = None,
+        options: Options | None = None,
+        safety_seconds: float = SAFETY_SECONDS,
+    ) -> None:
+        self.seed = seed
+        self.world = World(seed, tell)
+        drawn = Options.draw(self.world.dice)
+        self.options = options or drawn
+        self.violations: list[str] = []
+        self.history = History()
+        self._safety_seconds = safety_seconds
+        self._cluster = Cluster(self.world, self.options)
+        self._clients = [Client(f"c{n}", self._cluster, self.history) for n in range(CLIENTS)]
+        self._watchers = [
+            Watcher(f"w{number}", glob, self._cluster) for number, glob in enumerate(WATCHED)
+        ]
+        self._undecided = 0
+        self._probes = 0
+
+    def run(self) -> Report:
+        """Go through all phases and return what the judges say."""
+        globalLogPublisher.addObserver(self._logged)
+        try:
+            self._live()
+        except Exception as error:
+            self.violations.append(f"crashed: {error!r} at {_where(error)}")
+        finally:
+            globalLogPublisher.removeObserver(self._logged)
+        return Report(
+            seed=self.seed,
+            options=self.options,
+            violations=self.violations,
+            counts=self.world.counts,
+            trace=self.world.trace,
+            undecided=self._undecided,
+        )
+
+    def _live(self) -> None:
+        self._safety()
+        self._cluster.network.mix = Mix()
+        if self._recover():
+            self._judge()
+        self.violations += self._cluster.agreement.violations + self._cluster.digests.violations
+
+    def _logged(self, event: LogEvent) -> None:
+        """Take what a node logs as a failure of its own for one."""
+        if "log_failure" in event:
+            failure = event["log_failure"]
+            self.violations.append(f"failure logged: {failure.getErrorMessage()}")
+
+    # -- phases ------------------------------------------------------------------------------
+    def _safety(self) -> None:
+        self._cluster.start()
+        for actor in (*self._clients, *self._watchers):
+            actor.start()
+        faults = Faults(self._cluster)
+        self.world.run(until=1.0)
+        faults.start()
+        self.world.run(until=self.world.now + self._safety_seconds)
+        faults.stop()
+
+    def _recover(self) -> bool:
+        """Demand progress of a majority, then of all; say whether all came to rest."""
+        world, cluster = self.world, self._cluster
+        nodes = list(cluster.nodes.values())
+        world.dice.shuffle(nodes)
+        majority, rest = nodes[: cluster.majority], nodes[cluster.majority :]
+        world.say(f"liveness: {' '.join(node.name for node in majority)} must make progress")
+        for node in rest:
+            if node.is_up and not node.is_paused:
+                node.pause()
+        self._revive(majority)
+        if not self._progress(majority):
+            return False
+        for client in self._clients:
+            client.stop()
+        self._revive(rest)
+        if not self._settle():
+            return False
+        world.say("crash of all at once")
+        for node in nodes:
+            node.crash()
+        cluster.start()
+        return self._settle()
+
+    def _revive(self, nodes: Sequence[SimulatedNode]) -> None:
+        """Mend everything about some nodes; one whose disk failed is started again."""
+        self._cluster.network.heal_all()
+        for node in nodes:
+            node.disk.slow_until = 0.0
+            if node.is_up and node.disk.failing:
+                node.crash()
+            if not node.is_up:
+                node.start()
+            elif node.is_paused:
+                node.resume()
+
+    def _until(self, seconds: float, done: Callable[[], bool]) -> bool:
+        """Let time go on until something is so; say whether it came to be in time."""
+        deadline = self.world.now + seconds
+        while not done():
+            if self.world.now >= deadline:
+                return False
+            self.world.run(until=self.world.now + STEP_SECONDS)
+        return True
+
+    # -- progress ------------------------------------------------------------------------------
+    def _progress(self, nodes: Sequence[SimulatedNode]) -> bool:
+        """Demand a write and a read of every node."""
+        began = self.world.now
+        wanted = {node.name: "write" for node in nodes}
+        for node in nodes:
+            self._probe(node, wanted)
+        if self._until(PROGRESS_SECONDS, lambda: not wanted):
+            self.world.count("ms until progress", int(1000 * (self.world.now - began)))
+            return True
+        missing = ", ".join(f"{name} could not {what}" for name, what in wanted.items())
+        state = self._cluster.describe().replace("\n", "; ")
+        self.violations.append(f"liveness: after {PROGRESS_SECONDS} s {missing}: {state}")
+        return False
+
+    def _probe(self, node: SimulatedNode, wanted: dict[str, str]) -> None:
+        """Ask a node for what is still wanted of it, again and again."""
+        what = wanted.get(node.name)
+        if what is None:
+            return
+        command: Set | Get = Get("/probe")
+        if what == "write":
+            self._probes += 1
+            command = Set("/probe", f"probe.{self._probes}".encode())
+        operation = Operation(
+            client=f"probe-{self._probes}-{node.name}",
+            connection=0,
+            group=(1 << 60) + len(self.history.operations),
+            index=0,
+            node=node.name,
+            command=command,
+            invoked=self.world.moment(),
+        )
+        self.history.operations.append(operation)
+
+        def answered(results: Sequence[Result]) -> None:
+            operation.returned = self.world.moment()
+            operation.outcome = results[0]  # type: ignore[assignment]
+            if isinstance(results[0], Written):
+                wanted[node.name] = "read"
+            elif isinstance(results[0], Value):
+                del wanted[node.name]
+            self.world.schedule(0.01, node.process, self._probe, node, wanted)
+
+        node.coordinator.submit([command], answered)
+
+    def _settle(self) -> bool:
+        """Wait until all nodes have applied the same, and no client waits any more."""
+        if self._until(CATCH_UP_SECONDS, self._is_settled):
+            return True
+        state = self._cluster.describe().replace("\n", "; ")
+        self.violations.append(f"liveness: not all came to rest together: {state}")
+        return False
+
+    def _is_settled(self) -> bool:
+        facts = [node.facts() for node in self._cluster.nodes.values()]
+        slots = {fact["slot"] for fact in facts}
+        ready = all(fact["quorum"] == "yes" and fact["behind"] == "0" for fact in facts)
+        idle = all(client.is_idle for client in self._clients)
+        return len(slots) == 1 and ready and idle
+
+    # -- judgement -------------------------------------------------------------------------------
+    def _judge(self) -> None:
+        timelines = {name: node.timeline() for name, node in self._cluster.nodes.items()}
+        timeline = next(iter(timelines.values()))
+        operations = self.history.operations
+        self.world.count("operations", len(operations))
+        self.world.count("revisions", timeline.last_rev)
+        self.violations += _differences(timelines)
+        self.violations += durability.check(operations, timelines)
+        self.violations += at_most_once.check(operations, timeline)
+        self.violations += revisions.check(self.history, timeline)
+        verdict = linearizability.check(self.history)
+        self._undecided = verdict.undecided
+        self.violations += verdict.violations
+        for watcher in self._watchers:
+            watcher.watched.settled = True
+            self.violations += watches.check(watcher.watched, timeline)
+
+
+def _differences(timelines: dict[str, Timeline]) -> list[str]:
+    (first, known), *others = timelines.items()
+    return [
+        f"digests: the histories of {first} and {name} differ"
+        for name, timeline in others
+        if timeline.events != known.events
+    ]
+
+
+def _where(error: BaseException) -> str:
+    """Return the innermost place of an error's traceback."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return f"{place.tb_frame.f_code.co_qualname}:{place.tb_lineno}" if place else "nowhere"
