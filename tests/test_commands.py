@@ -1,0 +1,96 @@
+"""The one table of verbs."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from coord import commands
+from coord.commands import READS, VERBS, WRITES, Delete, Genesis, Kind, Set, Target
+
+CODEC = msgspec.msgpack.Decoder(commands.Write)
+
+
+class VerbTests(SynchronousTestCase):
+    """Each verb fits the command that it becomes."""
+
+    def test_names(self) -> None:
+        """No verb is there twice, and all are in capitals."""
+        names = [verb.name for verb in VERBS]
+        self.assertEqual(len(names), len(set(names)))
+        self.assertEqual(names, [name.upper() for name in names])
+
+    def test_options(self) -> None:
+        """Each option fills a field of the command, once, and says what it does."""
+        for verb in VERBS:
+            fields = {field.name: field for field in msgspec.structs.fields(verb.command)}
+            filled = [option.field for option in verb.options]
+            self.assertEqual(len(filled), len(set(filled)))
+            for option in verb.options:
+                self.assertIn(option.field, fields)
+                self.assertFalse(fields[option.field].required)
+                self.assertTrue(option.help)
+                if option.kind is Kind.FLAG:
+                    self.assertIs(fields[option.field].default, False)
+
+    def test_targets(self) -> None:
+        """What follows the options fills the fields that are left, and nothing is left over."""
+        field_of = {Target.PATH: "path", Target.GLOB: "glob", Target.WORD: "verb"}
+        for verb in VERBS:
+            wanted = {option.field for option in verb.options}
+            if verb.target in field_of:
+                wanted.add(field_of[verb.target])
+            if verb.takes_value:
+                wanted.add("value")
+            self.assertEqual(wanted, {field.name for field in msgspec.structs.fields(verb.command)})
+
+    def test_total(self) -> None:
+        """Every command but the cluster's own first write has a verb."""
+        every = set(WRITES) | set(READS) | set(get_args(commands.Local))
+        self.assertEqual(every - {Genesis}, {verb.command for verb in VERBS})
+
+    def test_unions(self) -> None:
+        """The lists of writes and reads are what the types say."""
+        self.assertEqual(set(WRITES), set(get_args(commands.Write)))
+        self.assertEqual(set(READS), set(get_args(commands.Read)))
+
+    def test_usage(self) -> None:
+        """A verb's grammar is one line."""
+        usage = {verb.name: verb.usage() for verb in VERBS}
+        self.assertEqual(usage["SET"], "SET [if=N] /path value")
+        self.assertEqual(usage["DEL"], "DEL [if=N] [tree] /path")
+        self.assertEqual(usage["WALK"], "WALK [local] [rev=N] [after=/path] [limit=N] /glob")
+        self.assertEqual(usage["WAIT"], "WAIT [from=N] [timeout=S] /glob")
+        self.assertEqual(usage["PING"], "PING")
+
+    def test_examples(self) -> None:
+        """An example shows its own verb."""
+        for verb in VERBS:
+            if verb.example:
+                self.assertIn(verb.name, verb.example[0])
+
+
+class WriteTests(SynchronousTestCase):
+    """Writes travel."""
+
+    def test_round_trip(self) -> None:
+        """A write that travelled is the same write."""
+        for write in (
+            Genesis("c", (("n1", "h:1"),)),
+            Set("/a", b"\x00\xff", 3),
+            commands.Add("/a", b"", sequential=True),
+            Delete("/a", tree=True),
+        ):
+            self.assertEqual(CODEC.decode(msgspec.msgpack.encode(write)), write)
+
+    def test_tags(self) -> None:
+        """The tags of writes are what they have always been."""
+        tags = {kind: kind.__struct_config__.tag for kind in WRITES}
+        self.assertEqual(tags, {Genesis: 0, Set: 1, commands.Add: 2, Delete: 3})
+
+    def test_weight(self) -> None:
+        """A command weighs at least what it carries."""
+        self.assertGreater(commands.weight_bytes([Set("/abc", bytes(1000))]), 1004)
+        self.assertGreater(commands.weight_bytes([commands.Watch("/**")]), 3)
