@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import implementer
 
-from coord.commands import Get, Set
-from coord.results import Result, Value, Written
+from coord.commands import Command, Get, Set, Sync
+from coord.results import Point, Result, Value, Written
 from coord.simulation.checkers import (
     at_most_once,
     durability,
@@ -34,6 +35,8 @@ SAFETY_SECONDS: Final = 12.0
 PROGRESS_SECONDS: Final = 5.0
 """A grant of a lost leader, an election that is disturbed once or twice, and the probes."""
 CATCH_UP_SECONDS: Final = 10.0
+WATCH_SECONDS: Final = 1.0
+"""All the time that watchers get to see the last of it."""
 CLIENTS: Final = 4
 WATCHED: Final = ("/k/*", "/**", "/k/a", "/q/**")
 STEP_SECONDS: Final = 0.05
@@ -56,6 +59,18 @@ class Report(msgspec.Struct, kw_only=True):
         lines += [f"  {violation}" for violation in self.violations]
         lines += [f"    {number:>7} {what}" for what, number in sorted(self.counts.items())]
         return "\n".join(lines)
+
+
+@implementer(ILogObserver)
+class _FailureListener:
+    """Takes what a node logs as a failure of its own for one."""
+
+    def __init__(self, violations: list[str]) -> None:
+        self._violations = violations
+
+    def __call__(self, event: LogEvent) -> None:
+        if "log_failure" in event:
+            self._violations.append(f"logged: {event['log_failure'].getErrorMessage()}")
 
 
 class Run:
@@ -85,13 +100,14 @@ class Run:
 
     def run(self) -> Report:
         """Go through all phases and return what the judges say."""
-        globalLogPublisher.addObserver(self._logged)
+        listener = _FailureListener(self.violations)
+        globalLogPublisher.addObserver(listener)
         try:
             self._live()
         except Exception as error:
             self.violations.append(f"crashed: {error!r} at {_where(error)}")
         finally:
-            globalLogPublisher.removeObserver(self._logged)
+            globalLogPublisher.removeObserver(listener)
         return Report(
             seed=self.seed,
             options=self.options,
@@ -108,17 +124,13 @@ class Run:
             self._judge()
         self.violations += self._cluster.agreement.violations + self._cluster.digests.violations
 
-    def _logged(self, event: LogEvent) -> None:
-        """Take what a node logs as a failure of its own for one."""
-        if "log_failure" in event:
-            failure = event["log_failure"]
-            self.violations.append(f"failure logged: {failure.getErrorMessage()}")
-
     # -- phases ------------------------------------------------------------------------------
     def _safety(self) -> None:
         self._cluster.start()
-        for actor in (*self._clients, *self._watchers):
-            actor.start()
+        for client in self._clients:
+            client.start()
+        for watcher in self._watchers:
+            watcher.start()
         faults = Faults(self._cluster)
         self.world.run(until=1.0)
         faults.start()
@@ -147,7 +159,10 @@ class Run:
         for node in nodes:
             node.crash()
         cluster.start()
-        return self._settle()
+        if not self._settle():
+            return False
+        world.run(until=world.now + WATCH_SECONDS)
+        return True
 
     def _revive(self, nodes: Sequence[SimulatedNode]) -> None:
         """Mend everything about some nodes; one whose disk failed is started again."""
@@ -174,30 +189,29 @@ class Run:
     def _progress(self, nodes: Sequence[SimulatedNode]) -> bool:
         """Demand a write and a read of every node."""
         began = self.world.now
-        wanted = {node.name: "write" for node in nodes}
+        wanted: dict[str, Command] = {node.name: Set("/probe", b"") for node in nodes}
         for node in nodes:
             self._probe(node, wanted)
         if self._until(PROGRESS_SECONDS, lambda: not wanted):
             self.world.count("ms until progress", int(1000 * (self.world.now - began)))
             return True
-        missing = ", ".join(f"{name} could not {what}" for name, what in wanted.items())
+        missing = ", ".join(f"{name} could not do {what!r}" for name, what in wanted.items())
         state = self._cluster.describe().replace("\n", "; ")
         self.violations.append(f"liveness: after {PROGRESS_SECONDS} s {missing}: {state}")
         return False
 
-    def _probe(self, node: SimulatedNode, wanted: dict[str, str]) -> None:
+    def _probe(self, node: SimulatedNode, wanted: dict[str, Command]) -> None:
         """Ask a node for what is still wanted of it, again and again."""
-        what = wanted.get(node.name)
-        if what is None:
+        command = wanted.get(node.name)
+        if command is None or not node.is_up:
             return
-        command: Set | Get = Get("/probe")
-        if what == "write":
-            self._probes += 1
-            command = Set("/probe", f"probe.{self._probes}".encode())
+        self._probes += 1
+        if isinstance(command, Set):
+            command = Set(command.path, f"probe.{self._probes}".encode())
         operation = Operation(
-            client=f"probe-{self._probes}-{node.name}",
+            client=f"probe-{self._probes}",
             connection=0,
-            group=(1 << 60) + len(self.history.operations),
+            group=(1 << 60) + self._probes,
             index=0,
             node=node.name,
             command=command,
@@ -209,27 +223,30 @@ class Run:
             operation.returned = self.world.moment()
             operation.outcome = results[0]  # type: ignore[assignment]
             if isinstance(results[0], Written):
-                wanted[node.name] = "read"
-            elif isinstance(results[0], Value):
+                wanted[node.name] = Get(command.path)
+            elif isinstance(results[0], Value | Point):
                 del wanted[node.name]
             self.world.schedule(0.01, node.process, self._probe, node, wanted)
 
         node.coordinator.submit([command], answered)
 
     def _settle(self) -> bool:
-        """Wait until all nodes have applied the same, and no client waits any more."""
-        if self._until(CATCH_UP_SECONDS, self._is_settled):
+        """Wait until every node has caught up, and no client waits any more."""
+        nodes = self._cluster.nodes.values()
+        wanted: dict[str, Command] = {node.name: Sync() for node in nodes}
+        for node in nodes:
+            self._probe(node, wanted)
+        if self._until(CATCH_UP_SECONDS, lambda: not wanted and self._is_settled()):
             return True
+        missing = ", ".join(f"{name} could not do {what!r}" for name, what in wanted.items())
         state = self._cluster.describe().replace("\n", "; ")
-        self.violations.append(f"liveness: not all came to rest together: {state}")
+        self.violations.append(f"liveness: not all came to rest; {missing}: {state}")
         return False
 
     def _is_settled(self) -> bool:
         facts = [node.facts() for node in self._cluster.nodes.values()]
-        slots = {fact["slot"] for fact in facts}
-        ready = all(fact["quorum"] == "yes" and fact["behind"] == "0" for fact in facts)
         idle = all(client.is_idle for client in self._clients)
-        return len(slots) == 1 and ready and idle
+        return idle and len({fact["slot"] for fact in facts}) == 1
 
     # -- judgement -------------------------------------------------------------------------------
     def _judge(self) -> None:
