@@ -74,8 +74,9 @@ def children(picture: Pinned, parent: str) -> Iterator[str | None]:
                     yield key[cut:]
                 place += 1
             else:
-                start = max(start, key[:end] + "\x01")  # behind all that is below this child
-                place = bisect_left(keys, start, lo=place)
+                behind = key[:end] + "\x01"  # all that is below this child
+                place = bisect_left(keys, behind, lo=place)
+                start = max(start, behind)
         yield None
         count = min(2 * count, _KEYS_MAX)
 
