@@ -47,8 +47,8 @@ WATCH_PENDING_EVENTS_MAX: Final = 1024
 CONNECTIONS_MAX: Final = 20_000
 """Client connections of one node; past it a newcomer is told OVERLOADED."""
 
-TURN_SECONDS: Final = 0.002
-"""How long one turn of the reactor serves connections that have more to say."""
+TURN_SECONDS: Final = 0.001
+"""How long one connection's walks, and all connections that have more to say, hold a turn."""
 
 # -- history -----------------------------------------------------------------
 HISTORY_REVISIONS: Final = 360_000

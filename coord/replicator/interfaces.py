@@ -6,13 +6,17 @@ same examination (``tests/journal``, ``tests/peers``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred
 
+from coord.commands import Read, Write
+from coord.paths import Glob
 from coord.paxos.durable import Durable, Save, Value
+from coord.results import Items, Result
+from coord.store.watches import Watch
 
 
 class Recovered(msgspec.Struct, frozen=True):
@@ -116,3 +120,35 @@ class IPeers(Protocol):
 
     def connected(self) -> frozenset[str]:
         """Return the peers to whom there is a link."""
+
+
+class ICoordinator(Protocol):
+    """What a front end needs of the loop: requests in, answers and events out.
+
+    Everything happens in the reactor's thread; nothing here blocks.
+    """
+
+    @property
+    def rev(self) -> int:
+        """This node's revision as it stands."""
+
+    def submit(
+        self, commands: Sequence[Write | Read], answer: Callable[[Sequence[Result]], None]
+    ) -> None:
+        """Do a group of commands in order; ``answer`` gets a result for each, once.
+
+        It may be called before this returns. Groups that write take effect in the order in
+        which they were submitted.
+        """
+
+    def watch(self, glob: Glob, after_rev: int | None, wake: Callable[[], None]) -> Watch:
+        """Watch from now, or from a revision on; ``wake`` is called when there is something.
+
+        :raises TooLate: when the history after that revision is gone.
+        """
+
+    def status(self) -> Items:
+        """Return how this node is, as ``name=value``."""
+
+    def members(self) -> Items:
+        """Return the cluster as this node sees it: node, address, part, up or down."""

@@ -19,7 +19,7 @@ from coord.errors import CoordError
 from coord.events import Event, Kind
 from coord.limits import INLINE_VALUE_BYTES_MAX
 from coord.paths import encode
-from coord.results import Facts, Point, Row, Value, Written
+from coord.results import Facts, Items, Point, Row, Value, Written
 
 OK: Final = b"OK\n"
 _CONTROLS: Final = bytes(range(0x20)) + b"\x7f"
@@ -123,6 +123,11 @@ def item(text: str) -> bytes:
 def lesson(text: str) -> bytes:
     """Return ``HELP text``, one row of what ``HELP`` teaches."""
     return b"HELP %b\n" % text.encode() if text else b"HELP\n"
+
+
+def table(items: Items) -> list[bytes]:
+    """Return a whole table: a line for each row, and the one that closes them."""
+    return [*map(item, items.rows), end(items.rev)]
 
 
 def end(rev: int) -> bytes:

@@ -1,0 +1,297 @@
+"""Replies in the making: what a connection's requests become until their bytes are written.
+
+A *slot* is one reply, or the replies of one group, in its place. Untagged slots stand in a
+queue and are rendered in that order, tagged ones beside it. Rendering is pulled: a slot
+adds to a `Page` while there is room, keeps its place, and goes on when the client has read. So
+results wait as what the store holds anyway, and bytes are made only for those who take them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from coord.commands import Add, Command, Delete, Get, List, Read, Set, Stat, Sync, Walk, Write
+from coord.errors import CoordError
+from coord.limits import BATCH_BYTES_SOFT, GROUP_COMMANDS_MAX, REPLY_SLICE_BYTES, TURN_SECONDS
+from coord.results import Result, Row, Rows
+from coord.wire import line_reply
+
+
+class Page:
+    """The bytes of one write in the making.
+
+    ``room`` is what the source whose turn it is may still add; it may go over it by one
+    reply. ``unfinished`` says that a source had more. ``freed`` are the tags whose replies ended.
+    """
+
+    __slots__ = ("_seconds", "_until", "freed", "pieces", "room", "unfinished")
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._until = seconds() + TURN_SECONDS
+        self.pieces: list[bytes] = []
+        self.room = REPLY_SLICE_BYTES
+        self.unfinished = False
+        self.freed: list[bytes] = []
+
+    def next_source(self) -> None:
+        """Give the next source its room."""
+        self.room = REPLY_SLICE_BYTES
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the page took so long to fill that others should have their turn."""
+        return self._seconds() >= self._until
+
+    def add(self, text: bytes) -> None:
+        """Add what goes out next."""
+        self.pieces.append(text)
+        self.room -= len(text)
+
+
+class Slot:
+    """One place among a connection's replies.
+
+    ``alone``: an untagged one begins only after everything before it was written, and
+    nothing after it begins before it was. ``count`` and ``size_bytes`` are its share of what
+    the connection may have pending.
+    """
+
+    alone = True
+    count = 1
+    size_bytes = 0
+    midway = False
+    """Whether its reply has begun and not ended."""
+
+    def start(self) -> None:
+        """Begin what the reply needs."""
+
+    def render(self, page: Page) -> bool:
+        """Add what is there and fits; say whether that was all of it."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of everything; nobody wants the reply any more."""
+
+
+class Kind(enum.Enum):
+    """What a group needs: a majority's disks, a point to read at, or nothing."""
+
+    WRITE = 1
+    READ = 2
+    LOCAL = 3
+
+
+_KINDS: Final = {
+    Set: Kind.WRITE,
+    Add: Kind.WRITE,
+    Delete: Kind.WRITE,
+    Get: Kind.READ,
+    Stat: Kind.READ,
+    Sync: Kind.READ,
+}
+
+
+def kind_of(command: Command) -> Kind | None:
+    """Return the kind of group that takes ``command``; ``None`` where it goes by itself."""
+    kind = _KINDS.get(type(command))
+    if kind is Kind.READ and getattr(command, "local", False):
+        return Kind.LOCAL
+    return kind
+
+
+class Group(Slot):
+    """Commands that are handed over together and answered together.
+
+    Each has its tag, empty where it has none.
+    """
+
+    alone = False
+
+    def __init__(self, kind: Kind, told: Callable[[Group], None]) -> None:
+        self.kind = kind
+        self.commands: list[Write | Read] = []
+        self.tags: list[bytes] = []
+        self.results: Sequence[Result] | None = None
+        self.rendered = 0
+        self.count = 0
+        self.size_bytes = 0
+        self._told = told
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a further command should begin another group."""
+        return self.count >= GROUP_COMMANDS_MAX or self.size_bytes >= BATCH_BYTES_SOFT
+
+    def takes(self, kind: Kind) -> bool:
+        """Say whether a command of ``kind`` may come in at the end.
+
+        A read may join writes: it is evaluated at its place among them. A ``local`` one
+        may not, since it is answered where writes cannot be.
+        """
+        if self.is_full:
+            return False
+        return kind is self.kind or Kind.LOCAL not in {kind, self.kind}
+
+    def add(self, kind: Kind, command: Write | Read, tag: bytes, size_bytes: int) -> None:
+        """Put a command at the end."""
+        if kind is Kind.WRITE:
+            self.kind = kind
+        self.commands.append(command)
+        self.tags.append(tag)
+        self.count += 1
+        self.size_bytes += size_bytes
+
+    def settle(self, results: Sequence[Result]) -> None:
+        """Take the results, one for each command."""
+        assert len(results) == self.count, "a result for each command"
+        self.results = results
+        self._told(self)
+
+    def render(self, page: Page) -> bool:
+        """Add replies while there is room."""
+        results = self.results
+        if results is None:
+            return False
+        reply, tags, pieces = line_reply.reply, self.tags, page.pieces
+        index, count, room = self.rendered, self.count, page.room
+        while index < count and room > 0:
+            text = reply(results[index])  # type: ignore[arg-type]
+            tag = tags[index]
+            if tag:
+                text = tag + text
+                page.freed.append(tag)
+            pieces.append(text)
+            room -= len(text)
+            index += 1
+        self.rendered, page.room = index, room
+        return index == count
+
+
+class Ready(Slot):
+    """A reply that is known already, tag and all; it frees no tag."""
+
+    alone = False
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    def render(self, page: Page) -> bool:
+        """Add the reply."""
+        if page.room <= 0:
+            return False
+        page.add(self._text)
+        return True
+
+
+class Asked(Slot):
+    """A reply that is asked for when its turn has come: whole lines, ``None`` for not yet."""
+
+    def __init__(
+        self,
+        tag: bytes,
+        ask: Callable[[], Sequence[bytes] | None],
+        *,
+        start: Callable[[], None] | None = None,
+        alone: bool = True,
+        frees_tag: bool = True,
+    ) -> None:
+        self.alone = alone
+        self._tag = tag
+        self._ask = ask
+        self._start = start
+        self._frees_tag = frees_tag
+
+    def start(self) -> None:
+        """Begin what the reply needs."""
+        if self._start is not None:
+            self._start()
+
+    def render(self, page: Page) -> bool:
+        """Add the lines, once they are known."""
+        if page.room <= 0:
+            return False
+        lines = self._ask()
+        if lines is None:
+            return False
+        page.add(b"".join([self._tag + line for line in lines]))
+        if self._tag and self._frees_tag:
+            page.freed.append(self._tag)
+        return True
+
+
+class Stream(Slot):
+    """Rows of ``LIST`` or ``WALK``: taken from the store as the client takes them."""
+
+    def __init__(
+        self,
+        command: List | Walk,
+        tag: bytes,
+        submit: Callable[[Sequence[Read], Callable[[Sequence[Result]], None]], None],
+        told: Callable[[Stream], None],
+    ) -> None:
+        self._command = command
+        self._tag = tag
+        self._submit = submit
+        self._told = told
+        self._result: Result | None = None
+        self._rows: Iterator[Row | str | None] = iter(())
+        self._closed = False
+
+    def start(self) -> None:
+        """Ask for the picture."""
+        self._submit([self._command], self._settle)
+
+    def close(self) -> None:
+        """Let go of the picture, now or when it comes."""
+        self._closed = True
+        if isinstance(self._result, Rows):
+            self._result.close()
+
+    def _settle(self, results: Sequence[Result]) -> None:
+        (self._result,) = results
+        if isinstance(self._result, Rows):
+            self._rows = iter(self._result.rows)
+        if self._closed:
+            self.close()
+        self._told(self)
+
+    def render(self, page: Page) -> bool:
+        """Add rows while there is room, then the line that closes them."""
+        if self._result is None or page.room <= 0:
+            return False
+        if not isinstance(self._result, Rows):
+            self._end(page, line_reply.reply(self._result))  # type: ignore[arg-type]
+            return True
+        self.midway = True
+        try:
+            last = self._fill(page)
+        except CoordError as error:  # the picture was held for too long
+            self._end(page, line_reply.error(error))
+        else:
+            if not last:
+                return False
+            self._end(page, line_reply.end(self._result.rev))
+        self._result.close()
+        return True
+
+    def _fill(self, page: Page) -> bool:
+        """Add rows while there is room; say whether there are no more."""
+        tag, name, node = self._tag, line_reply.name, line_reply.row
+        for row in self._rows:
+            if row is None:
+                if page.is_late:
+                    page.unfinished = True
+                    return False
+                continue
+            page.add(tag + (name(row) if isinstance(row, str) else node(row)))
+            if page.room <= 0:
+                return False
+        return True
+
+    def _end(self, page: Page, line: bytes) -> None:
+        page.add(self._tag + line)
+        if self._tag:
+            page.freed.append(self._tag)
