@@ -11,13 +11,20 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from coord.journal.errors import CorruptionError, IdentityError, InUseError, SchemaError
+from coord.journal.errors import (
+    CorruptionError,
+    IdentityError,
+    InUseError,
+    JournalError,
+    SchemaError,
+)
 
 FILE_NAME: Final = "coord.db"
 LOCK_NAME: Final = "lock"
@@ -65,10 +72,14 @@ def connect(directory: Path, *, synchronous: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         directory / FILE_NAME, isolation_level=None, check_same_thread=False
     )
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
-    connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
-    connection.execute("PRAGMA secure_delete = 0").fetchall()
-    connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES_MAX}").fetchall()
+    try:
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+        connection.execute("PRAGMA secure_delete = 0").fetchall()
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES_MAX}").fetchall()
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -82,19 +93,20 @@ def identify(
     :raise IdentityError: it is another node's or another cluster's.
     :raise SchemaError: a newer coord wrote it.
     :raise CorruptionError: its file is not a journal.
+    :raise JournalError: the disk does not let us.
     """
-    connection = connect(directory, synchronous="FULL")
     try:
-        return _identify(directory, connection, node, cluster, versions or schemas())
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise
-        raise CorruptionError(
-            f"{directory / FILE_NAME} cannot be read ({error}): restore it, "
-            "or let this node join again under a new name"
+        with closing(connect(directory, synchronous="FULL")) as connection:
+            return _identify(directory, connection, node, cluster, versions or schemas())
+    except sqlite3.OperationalError as error:
+        raise JournalError(
+            f"{directory / FILE_NAME} cannot be opened ({error}): look at the disk and its rights"
         ) from error
-    finally:
-        connection.close()
+    except sqlite3.DatabaseError as error:
+        raise CorruptionError(
+            f"{directory / FILE_NAME} cannot be read ({error}): "
+            "restore it, or let this node join anew under another name"
+        ) from error
 
 
 def _identify(

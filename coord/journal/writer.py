@@ -40,7 +40,7 @@ from coord.journal.directory import connect
 from coord.paxos.durable import Save, Value
 
 PAGE_BYTES: Final = 4096
-CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
+CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
 """About how much is written before the write-ahead log is copied into the file."""
 PAGES_PER_TURN: Final = 4
 """Pages that a transaction writes beside its content, about."""

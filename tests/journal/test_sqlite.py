@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import stat
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.trial.unittest import TestCase
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from coord.journal.sqlite import Journal, open_journal
+from coord.journal import writer
+from coord.journal.directory import FILE_NAME, identify, schemas
+from coord.journal.errors import CorruptionError, IdentityError, InUseError, SchemaError
+from coord.journal.sqlite import Journal, Reactor, open_journal
 from coord.journal.writer import Work
 from coord.replicator.interfaces import IJournal
-from tests.journal.contract import INITIAL, JournalContract
+from tests.journal.contract import INITIAL, JournalContract, Listener, header, save, votes
+
+REACTOR = cast(Reactor, reactor)
 
 
 class SqliteTestCase(TestCase):
-    """Opens journals and closes them at the test's end."""
+    """Open journals and close them at the test's end."""
 
     def setUp(self) -> None:
         """Choose a directory that is not there yet."""
         self.directory = Path(self.mktemp()) / "n1"
-        self.opened: list[Journal] = []
 
-    def tearDown(self) -> Deferred[list[None]]:
-        """Close what is still open."""
-        return gatherResults([journal.close() for journal in self.opened])
+    def sql(self, statement: str, *values: object) -> list[Any]:
+        """Do something to the file, beside the journal."""
+        with contextlib.closing(
+            sqlite3.connect(self.directory / FILE_NAME, isolation_level=None)
+        ) as connection:
+            return connection.execute(statement, values).fetchall()
 
     def open(self) -> Journal:
         """Open the directory."""
-        journal = open_journal(reactor, self.directory, node="n1", initial=INITIAL)
-        self.opened.append(journal)
+        journal = open_journal(REACTOR, self.directory, node="n1", initial=INITIAL)
+        self.addCleanup(journal.close)
         return journal
 
 
@@ -54,3 +66,261 @@ class SqliteContractTests(SqliteTestCase, JournalContract):
         """Refuse all writing of saves."""
         assert isinstance(journal, Journal)
         journal._writer._connections.saves.execute("PRAGMA query_only = 1").fetchall()
+
+
+class DirectoryTests(SqliteTestCase):
+    """Whose a directory is, and who may open it."""
+
+    def refuse(self, error: type[Exception], pattern: str, **wanted: Any) -> None:
+        """See that opening fails, in one line, and changes nothing in the file."""
+        before = self.sql("SELECT * FROM identity"), self.sql("PRAGMA user_version")
+        with self.assertRaisesRegex(error, pattern) as caught:
+            open_journal(REACTOR, self.directory, initial=INITIAL, **{"node": "n1", **wanted})
+        self.assertNotIn("\n", str(caught.exception))
+        self.assertEqual(
+            before, (self.sql("SELECT * FROM identity"), self.sql("PRAGMA user_version"))
+        )
+
+    async def test_private(self) -> None:
+        """The directory is its owner's alone."""
+        self.open()
+        self.assertEqual(stat.S_IMODE(self.directory.stat().st_mode), 0o700)
+
+    async def test_safe_settings(self) -> None:
+        """Saves go through a write-ahead log and wait for the disk."""
+        saves = self.open()._writer._connections.saves
+        self.assertEqual(saves.execute("PRAGMA journal_mode").fetchone(), ("wal",))
+        self.assertEqual(saves.execute("PRAGMA synchronous").fetchone(), (2,))
+
+    async def test_identity_is_kept(self) -> None:
+        """A cluster's name made at the first start is the directory's for ever."""
+        journal = self.open()
+        cluster = journal.identity.cluster
+        await journal.close()
+        again = self.open()
+        self.assertEqual(again.identity.cluster, cluster)
+        self.assertEqual((again.identity.node, again.identity.incarnation), ("n1", 2))
+        self.assertGreaterEqual(len(cluster), 16)
+
+    async def test_strangers(self) -> None:
+        """Another node, or a node of another cluster, is refused and told whose it is."""
+        await self.open().close()
+        self.refuse(IdentityError, "belongs to node n1, not n2", node="n2")
+        self.refuse(IdentityError, "belongs to cluster .*, not other", cluster="other")
+
+    async def test_newer_schema(self) -> None:
+        """A directory that a newer coord wrote is refused."""
+        await self.open().close()
+        self.sql("PRAGMA user_version = 99")
+        self.refuse(SchemaError, "newer coord .schema 99")
+
+    async def test_upgrade(self) -> None:
+        """An older directory is copied, then brought to the newest schema with all it holds."""
+        journal = self.open()
+        await journal.close()
+        identify(
+            self.directory,
+            node="n1",
+            cluster=None,
+            versions=(*schemas(), "CREATE TABLE more (one INTEGER) STRICT"),
+        )
+        self.assertEqual(self.sql("PRAGMA user_version"), [(len(schemas()) + 1,)])
+        self.assertEqual(self.sql("SELECT cluster FROM identity"), [(journal.identity.cluster,)])
+        self.assertEqual(self.sql("SELECT * FROM more"), [])
+        copy = self.directory / f"{FILE_NAME}.schema-{len(schemas())}"
+        with contextlib.closing(sqlite3.connect(copy)) as connection:
+            found = connection.execute("SELECT incarnation FROM identity").fetchall()
+        self.assertEqual(found, [(1,)])
+
+    async def test_one_process(self) -> None:
+        """A directory that is open cannot be opened again until it is closed."""
+        journal = self.open()
+        self.refuse(InUseError, "in use by another process")
+        await journal.close()
+        self.open()
+
+    def test_not_a_journal(self) -> None:
+        """A file that is no journal, or no database at all, is refused and left as it is."""
+        self.directory.mkdir(parents=True)
+        path = self.directory / FILE_NAME
+        path.write_bytes(b"this is not a database, but long enough to be one" * 20)
+        content = path.read_bytes()
+        self.assertRaises(CorruptionError, self.open)
+        self.assertEqual(path.read_bytes(), content)
+        path.unlink()
+        self.sql("CREATE TABLE cats (name TEXT)")
+        content = path.read_bytes()
+        self.assertRaises(CorruptionError, self.open)
+        self.assertEqual(path.read_bytes(), content)
+
+
+class DamageTests(SqliteTestCase):
+    """A flipped bit is found when it is read."""
+
+    async def damage(self, statement: str) -> Journal:
+        """Write a log and an image, damage the file, open it again."""
+        journal = self.open()
+        journal.recover()
+        journal.observe(Listener())
+        journal.save(save(1, 1, 10, chosen=6))
+        image = journal.start_image(2)
+        image.add(b"first")
+        image.add(b"second")
+        image.finish()
+        await journal.close()
+        self.sql(statement)
+        return self.open()
+
+    async def test_vote(self) -> None:
+        """A damaged vote is named by its slot, in recovery and when it is read."""
+        journal = await self.damage("UPDATE log SET content = x'c400' WHERE slot = 5")
+        with self.assertRaisesRegex(CorruptionError, "slot 5"):
+            journal.recover()
+        with self.assertRaisesRegex(CorruptionError, "slot 5"):
+            await journal.read(4, 7, 100)
+        self.assertEqual(list(await journal.read(3, 5, 100)), [v.value for v in votes(3, 5)])
+
+    async def test_ballot(self) -> None:
+        """A vote with another ballot than was saved is damaged too."""
+        journal = await self.damage("UPDATE log SET ballot = ballot + 1 WHERE slot = 7")
+        with self.assertRaisesRegex(CorruptionError, "slot 7"):
+            journal.recover()
+
+    async def test_header(self) -> None:
+        """A damaged header is found."""
+        journal = await self.damage("UPDATE log SET checksum = checksum + 1 WHERE slot = 0")
+        with self.assertRaisesRegex(CorruptionError, "header"):
+            journal.recover()
+
+    async def test_missing_vote(self) -> None:
+        """A chosen slot that is gone is missed."""
+        journal = await self.damage("DELETE FROM log WHERE slot = 4")
+        with self.assertRaisesRegex(CorruptionError, "lacks slot 4"):
+            journal.recover()
+
+    async def test_piece(self) -> None:
+        """A damaged piece of an image, or a missing one, is found when it is reached."""
+        journal = await self.damage("UPDATE piece SET content = x'00' WHERE number = 2")
+        image = journal.recover().image
+        self.assertEqual(next(image), b"first")
+        with self.assertRaisesRegex(CorruptionError, "piece 2"):
+            next(image)
+
+    async def test_image(self) -> None:
+        """A damaged note of which slot the image holds is found."""
+        journal = await self.damage("UPDATE image SET slot = 3")
+        with self.assertRaisesRegex(CorruptionError, "image of slot 3"):
+            journal.recover()
+
+
+class BoundTests(SqliteTestCase):
+    """The file stays small, and a busy reactor does not keep saves waiting for ever."""
+
+    async def finish_image(self, journal: Journal, slot: int, pieces: int) -> None:
+        """Make an image of some pieces of 20 KB."""
+        image = journal.start_image(slot)
+        for _ in range(pieces):
+            await image.add(bytes(20_000))
+        await image.finish()
+
+    async def test_bounded_file(self) -> None:
+        """Saves, images and trims without end keep the file and its log under a bound."""
+        self.patch(writer, "CHECKPOINT_BYTES", 200_000)
+        journal = self.open()
+        journal.recover()
+        listener = Listener()
+        journal.observe(listener)
+        sizes = []
+        for turn in range(1, 41):
+            first = turn * 40 - 39
+            for slot in range(first, first + 40):
+                journal.save(save(slot, slot, slot + 1, chosen=slot, size_bytes=2000))
+                await listener.until(slot)
+            await self.finish_image(journal, first + 39, 5)
+            journal.trim(first + 35)
+            sizes.append(sum(one.stat().st_size for one in self.directory.iterdir()))
+        # 40 * 40 * 2 KB of votes and 40 * 100 KB of images went through.
+        self.assertLess(max(sizes), 2_000_000)
+        await journal.close()
+        self.assertEqual(self.sql("SELECT count(*) FROM log"), [(6,)])
+        self.assertEqual(self.sql("SELECT count(*) FROM piece"), [(5,)])
+
+    async def test_leftovers(self) -> None:
+        """Pieces of an image that a crash cut short are dropped at the next start."""
+        journal = self.open()
+        journal.recover()
+        journal.observe(Listener())
+        journal.save(save(1, 1, 10, chosen=9))
+        await self.finish_image(journal, 3, 2)
+        cut = journal.start_image(9)
+        await cut.add(b"never finished")
+        await journal.close()
+        self.assertEqual(self.sql("SELECT count(*) FROM piece"), [(3,)])
+        journal = self.open()
+        self.assertEqual(journal.recover().durable.base, 3)
+        await journal.close()
+        self.assertEqual(self.sql("SELECT count(*) FROM piece"), [(2,)])
+
+    async def test_great_group(self) -> None:
+        """A group of more votes than one statement takes is one save all the same."""
+        journal = self.open()
+        journal.recover()
+        listener = Listener()
+        journal.observe(listener)
+        journal.save(save(1, 1, 3000, chosen=2999))
+        await listener.until(1)
+        await journal.close()
+        self.assertEqual(self.open().recover().durable.votes, votes(1, 3000))
+
+    async def test_busy_reactor(self) -> None:
+        """Saves come through although the reactor never rests."""
+        journal = self.open()
+        journal.recover()
+        listener = Listener()
+        journal.observe(listener)
+        for _ in range(20_000):
+            if len(listener.tickets) == 10:
+                break
+            ticket = len(listener.tickets) + 1
+            if journal._queued < ticket:
+                journal.save(save(ticket, ticket, ticket + 1))
+            end = time.perf_counter() + 0.0002
+            while time.perf_counter() < end:
+                pass
+            await deferLater(REACTOR, 0)
+        self.assertEqual(len(listener.tickets), 10)
+
+
+class StoppedReactor:
+    """A reactor that does not run any more: calls from threads are never heard."""
+
+    running = False
+
+    def __init__(self) -> None:
+        self.unheard: list[Callable[..., Any]] = []
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object) -> None:
+        """Keep the call for ever."""
+        self.unheard.append(callable)
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object) -> Any:
+        """Keep time, as the real one would if it ran."""
+        return REACTOR.callLater(delay, callable, *args)
+
+
+class StoppedTests(SynchronousTestCase):
+    """Closing works where no reactor runs."""
+
+    def test_close(self) -> None:
+        """Closing saves what is queued, tells so, and lets go of the directory at once."""
+        directory = Path(self.mktemp())
+        journal = open_journal(StoppedReactor(), directory, node="n1", initial=INITIAL)
+        journal.recover()
+        listener = Listener()
+        journal.observe(listener)
+        journal.save(save(1, 1, 2))
+        self.assertIsNone(self.successResultOf(journal.close()))
+        self.assertEqual(listener.tickets, [1])
+        journal = open_journal(StoppedReactor(), directory, node="n1", initial=INITIAL)
+        self.assertEqual(journal.recover().durable.header, header())
+        self.successResultOf(journal.close())
