@@ -109,7 +109,8 @@ class Parties(Interface):
 class Link(Protocol):
     """One end of one connection; ``expected`` is the peer that was dialled, or ``None``.
 
-    ``peer`` is who the other end proved to be: ``None`` until its Hello has been verified.
+    ``proven`` is who the other end's certificate and Hello say it is, ``None`` until then;
+    ``peer`` is the same from when it was admitted and frames can be sent.
     """
 
     transport: TLSMemoryBIOProtocol
@@ -118,6 +119,7 @@ class Link(Protocol):
         self, parties: Parties, clock: IReactorTime, bounds: Bounds, expected: str | None
     ) -> None:
         self.expected = expected
+        self.proven: str | None = None
         self.peer: str | None = None
         self.incarnation = 0
         self.where = ""
@@ -178,8 +180,10 @@ class Link(Protocol):
         """Verify the other end's Hello, answer it where that is still to be done."""
         if self.expected not in (None, hello.node) or not is_peer(self._tls(), hello.node):
             raise self._impostor(hello.node)
-        self.incarnation = hello.incarnation
-        self.traffic = self._parties.admit(self, hello)
+        self.proven, self.incarnation = hello.node, hello.incarnation
+        early, self.traffic = self.traffic, self._parties.admit(self, hello)
+        self.traffic.bytes_in += early.bytes_in
+        self.traffic.bytes_out += early.bytes_out
         self.peer = hello.node
         if self.expected is None:
             self._say(wire.encode(self._parties.greeting(hello.node)))
@@ -315,6 +319,11 @@ class Link(Protocol):
         self._heard = self._spoke = False
 
     # -- the end ---------------------------------------------------------------------------
+    @property
+    def parting(self) -> bool:
+        """Whether this end has closed the connection already."""
+        return self._why is not None
+
     def finish(self) -> None:
         """Write what is queued and close: this node stops."""
         if self.peer is None:

@@ -255,7 +255,9 @@ class Transport:
         if self._stopped is not None:
             return None
         if expected is None:
-            strangers = [link for link in self._connections if link.peer is None]
+            strangers = [
+                link for link in self._connections if link.peer is None and not link.parting
+            ]
             if len(strangers) >= limits.GREETINGS_MAX:
                 strangers[0].abandon(Refused("too many connections without a Hello", "look there"))
         link = Link(self, self._reactor, self._bounds, expected)
@@ -335,15 +337,14 @@ class Transport:
         if self._stopped is not None:
             self._check_stopped()
             return
-        name = link.peer or link.expected
-        who = name or link.where.rpartition(":")[0]
+        who = link.proven or link.expected or link.where.rpartition(":")[0]
         self._complaints.about(who, link.where, why, was_up=link.peer is not None)
-        peer = self._peers.get(name) if name else None
+        peer = self._peers.get(link.expected or link.peer or "")
         if peer is None:
             return
         if peer.link is link:
             self._down(peer)
-        if peer.dialler is not None:
+        if link.expected is not None and peer.dialler is not None:
             peer.dialler.lost()
 
     # -- turns and rounds --------------------------------------------------------------------

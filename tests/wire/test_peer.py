@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from coord.paxos import messages
 from coord.paxos.ballot import Ballot
-from coord.paxos.durable import Vote
+from coord.paxos.durable import Value, Vote
 from coord.paxos.membership import Configuration
 from coord.wire import peer
 from coord.wire.peer import Forward, Hello, PeerMessage, Refusal
@@ -26,7 +26,7 @@ FIELDS: dict[object, some.SearchStrategy[object]] = {
     Ballot: ballots,
     int: numbers,
     tuple[Vote, ...]: some.lists(votes, max_size=4).map(tuple),
-    tuple[messages.Value, ...]: some.lists(values, max_size=4).map(tuple),
+    tuple[Value, ...]: some.lists(values, max_size=4).map(tuple),
     tuple[bytes, ...]: some.lists(some.binary(max_size=40), max_size=4).map(tuple),
 }
 """What a field of each type may hold."""
@@ -111,7 +111,8 @@ class PeerMessageTests(SynchronousTestCase):
 
     def test_tags_are_unique(self) -> None:
         """No two types of message share a tag."""
-        tags = [kind.__struct_config__.tag for kind in (*KINDS, Hello, Refusal)]
+        kinds: list[type[msgspec.Struct]] = [*KINDS, Hello, Refusal]
+        tags = [kind.__struct_config__.tag for kind in kinds]
         self.assertEqual(len(set(tags)), len(tags))
 
 

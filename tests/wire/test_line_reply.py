@@ -1,0 +1,139 @@
+"""Replies as bytes: to the letter, and so that any client can read them back."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from coord import paths
+from coord.errors import CATALOGUE, BadRequest, RevisionMismatch, Unknown
+from coord.events import Event, Kind
+from coord.limits import INLINE_VALUE_BYTES_MAX
+from coord.results import Facts, Items, Point, Row, Value, Written
+from coord.wire import line_reply
+
+
+def read_value(text: bytes) -> bytes:
+    """Return the value that ends a reply, as a client reads it."""
+    line, _, rest = text.partition(b"\n")
+    announced = re.fullmatch(rb"\{([0-9]+)\}", line)
+    if announced is None:
+        assert not rest, "one line, and nothing behind it"
+        return line
+    size = int(announced[1])
+    assert rest[size:] == b"\n", "a literal, and its line end"
+    return rest[:size]
+
+
+class Letters(SynchronousTestCase):
+    """The replies of the protocol's table."""
+
+    def test_lines(self) -> None:
+        """Each result has its words."""
+        for result, text in (
+            (Written(5), b"OK 5\n"),
+            (Written(6, "/jobs/a b"), b"OK 6 /jobs/a%20b\n"),
+            (Point(9), b"OK 9\n"),
+            (Value(5, b"hello, world"), b"VALUE 5 hello, world\n"),
+            (Value(5, b""), b"VALUE 5 \n"),
+            (
+                RevisionMismatch("/message was last changed at revision 5"),
+                b"ERR REV_MISMATCH /message was last changed at revision 5\n",
+            ),
+            (Unknown(), b"ERR UNKNOWN\n"),
+        ):
+            self.assertEqual(line_reply.reply(result), text)
+
+    def test_rows(self) -> None:
+        """Rows and what closes them."""
+        self.assertEqual(line_reply.row(Row("/a%", 3, b"x y")), b"NODE /a%25 3 x y\n")
+        self.assertEqual(line_reply.name("a b"), b"ITEM a%20b\n")
+        self.assertEqual(
+            line_reply.table(Items(7, ("node=n1", "rev=7"))),
+            [b"ITEM node=n1\n", b"ITEM rev=7\n", b"END 7\n"],
+        )
+        self.assertEqual(line_reply.lesson("so"), b"HELP so\n")
+        self.assertEqual(line_reply.lesson(""), b"HELP\n")
+
+    def test_events(self) -> None:
+        """A node that was set is told with its value, also an empty one; one deleted without."""
+        for event, text in (
+            (Event(6, Kind.SET, "/a", b"up"), b"EVENT 6 set /a up\n"),
+            (Event(6, Kind.SET, "/a", b""), b"EVENT 6 set /a \n"),
+            (Event(6, Kind.SET, "/a", b"\n"), b"EVENT 6 set /a {1}\n\n\n"),
+            (Event(7, Kind.DEL, "/a b"), b"EVENT 7 del /a%20b\n"),
+        ):
+            self.assertEqual(line_reply.event(event), text)
+
+    def test_facts(self) -> None:
+        """STAT names at least what the protocol demands, and - for what there is not."""
+        facts = Facts(
+            path="/a",
+            rev=9,
+            created=4,
+            version=2,
+            child_rev=8,
+            child_version=3,
+            children=1,
+            size_bytes=None,
+            created_ms=1,
+            modified_ms=2,
+        )
+        words = line_reply.reply(facts).decode().split()
+        self.assertEqual(
+            words[:9],
+            "STAT /a rev=9 created=4 version=2 children=1 bytes=0 owner=- ttl=-".split(),
+        )
+        self.assertTrue(all("=" in word for word in words[2:]))
+
+    def test_every_error(self) -> None:
+        """Every code of the catalogue is told in one line."""
+        for code, kind in CATALOGUE.items():
+            self.assertEqual(line_reply.reply(kind("so it is")), f"ERR {code} so it is\n".encode())
+
+    def test_error_text(self) -> None:
+        """Whatever a client put into an error's text, it stays one printable line."""
+        text = line_reply.error(BadRequest("a\r\nOK 5\x00\x1b[2J \u2028 \ud800 ä"))
+        self.assertEqual(text.count(b"\n"), 1)
+        self.assertTrue(text.decode().rstrip("\n").isprintable())
+        self.assertIn("ä", text.decode())
+
+
+class Values(SynchronousTestCase):
+    """Where a value stands on the line and where it is a literal."""
+
+    def test_on_the_line(self) -> None:
+        """What a person can read stands on the line."""
+        for value in (
+            b"x", b"", b" ", "grün".encode(), b"{}", b"{a}", b"{5} ", b"{-5}", b"x" * INLINE_VALUE_BYTES_MAX,
+        ):  # fmt: skip
+            self.assertEqual(line_reply.written(value), value)
+
+    def test_literal(self) -> None:
+        """Control bytes, bytes that are no UTF-8, ``{n}`` itself, and what is long, do not."""
+        for value in (
+            b"a\nb", b"\x00", b"\x7f", b"\t", b"\r", b"\xff", b"\xc3", b"\xed\xa0\x80", b"{5}", b"{0}",
+            b"x" * (INLINE_VALUE_BYTES_MAX + 1),
+        ):  # fmt: skip
+            self.assertEqual(line_reply.written(value), b"{%d}\n%b" % (len(value), value))
+
+    @settings(max_examples=300, derandomize=True, deadline=None)
+    @given(
+        st.one_of(st.binary(), st.text().map(str.encode), st.from_regex(rb"\{-?[0-9]*\}\n?")),
+        st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=3),
+    )
+    def test_read_back(self, value: bytes, parts: list[str]) -> None:
+        """Any value and any path that the node prints, a client reads back."""
+        path = "/" + "/".join(parts)
+        try:
+            paths.validate(path)
+        except Exception:
+            path = "/plain"
+        reply = line_reply.reply(Value(1, value))
+        self.assertEqual(read_value(reply.removeprefix(b"VALUE 1 ")), value)
+        word, written, rev, rest = line_reply.row(Row(path, 7, value)).split(b" ", 3)
+        self.assertEqual((word, paths.decode(written), rev), (b"NODE", path, b"7"))
+        self.assertEqual(read_value(rest), value)
