@@ -167,14 +167,28 @@ class Literals(SynchronousTestCase):
 LINES = st.one_of(
     st.sampled_from(
         [
-            b"GET /a\n", b"SET /a 1\r\n", b"SET /b {3}\na\nb\n", b"SET /b {3}\r\n\r\n\r\r\n", b"PING\n",
-            b"SET /c {0}\n\n", b"#t GET /a\n", b"#t SET /a {2}\nabc\n", b"LOCK /a {4}\nGET \n", b"\n",
-            b"SET /a {31}\n" + b"y" * 31 + b"\n", b"GET /" + b"z" * 60 + b"\n", b"\xff\x00 {2}\n", b"{2}\n",
-            b"#t SET /a " + b"w" * 35 + b"\n", b"SET /a {-1}\n", b"SET /a {99999999999}\n", b"SET /a {5}\r\n",
+            b"GET /a\n",
+            b"SET /a 1\r\n",
+            b"SET /b {3}\na\nb\n",
+            b"SET /b {3}\r\n\r\n\r\r\n",
+            b"PING\n",
+            b"SET /c {0}\n\n",
+            b"#t GET /a\n",
+            b"#t SET /a {2}\nabc\n",
+            b"LOCK /a {4}\nGET \n",
+            b"\n",
+            b"SET /a {31}\n" + b"y" * 31 + b"\n",
+            b"GET /" + b"z" * 60 + b"\n",
+            b"\xff\x00 {2}\n",
+            b"{2}\n",
+            b"#t SET /a " + b"w" * 35 + b"\n",
+            b"SET /a {-1}\n",
+            b"SET /a {99999999999}\n",
+            b"SET /a {5}\r\n",
         ]
     ),
     st.binary(max_size=12),
-)  # fmt: skip
+)
 
 
 class Cuts(SynchronousTestCase):

@@ -85,7 +85,17 @@ class Letters(SynchronousTestCase):
         words = line_reply.reply(facts).decode().split()
         self.assertEqual(
             words[:9],
-            "STAT /a rev=9 created=4 version=2 children=1 bytes=0 owner=- ttl=-".split(),
+            [
+                "STAT",
+                "/a",
+                "rev=9",
+                "created=4",
+                "version=2",
+                "children=1",
+                "bytes=0",
+                "owner=-",
+                "ttl=-",
+            ],
         )
         self.assertTrue(all("=" in word for word in words[2:]))
 
@@ -108,16 +118,33 @@ class Values(SynchronousTestCase):
     def test_on_the_line(self) -> None:
         """What a person can read stands on the line."""
         for value in (
-            b"x", b"", b" ", "grün".encode(), b"{}", b"{a}", b"{5} ", b"{-5}", b"x" * INLINE_VALUE_BYTES_MAX,
-        ):  # fmt: skip
+            b"x",
+            b"",
+            b" ",
+            "grün".encode(),
+            b"{}",
+            b"{a}",
+            b"{5} ",
+            b"{-5}",
+            b"x" * INLINE_VALUE_BYTES_MAX,
+        ):
             self.assertEqual(line_reply.written(value), value)
 
     def test_literal(self) -> None:
         """Control bytes, bytes that are no UTF-8, ``{n}`` itself, and what is long, do not."""
         for value in (
-            b"a\nb", b"\x00", b"\x7f", b"\t", b"\r", b"\xff", b"\xc3", b"\xed\xa0\x80", b"{5}", b"{0}",
+            b"a\nb",
+            b"\x00",
+            b"\x7f",
+            b"\t",
+            b"\r",
+            b"\xff",
+            b"\xc3",
+            b"\xed\xa0\x80",
+            b"{5}",
+            b"{0}",
             b"x" * (INLINE_VALUE_BYTES_MAX + 1),
-        ):  # fmt: skip
+        ):
             self.assertEqual(line_reply.written(value), b"{%d}\n%b" % (len(value), value))
 
     @settings(max_examples=300, derandomize=True, deadline=None)
