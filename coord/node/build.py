@@ -138,8 +138,8 @@ class NodeService(Service):
         self._node.replicator.start()
         coordinator = self._node.coordinator
         self._lines = LineFactory(
-            coordinator,
             self._reactor,
+            coordinator,
             line_bytes_max=self._settings.line_bytes_max,
             value_bytes_max=self._settings.value_bytes_max,
             connections_max=self._settings.connections_max,
