@@ -98,6 +98,6 @@ def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackT
     the exception go on, which ends the process with status 1 after this.
     """
     if isinstance(error, Refused):
-        print(refusal(str(error)), file=sys.stderr)
+        print(refusal(str(error)), file=sys.__stderr__)
     else:
         sys.__excepthook__(kind, error, trace)
