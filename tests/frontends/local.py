@@ -14,7 +14,7 @@ from coord.commands import WRITES, Read, Write
 from coord.errors import Unavailable
 from coord.frontends.line import LineFactory, LineProtocol
 from coord.paths import Glob
-from coord.results import Items, Result, Written
+from coord.results import Items, Result
 from coord.store.machine import Store
 from coord.store.watches import Watch
 
