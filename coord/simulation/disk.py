@@ -108,6 +108,8 @@ class Disk:
         self.platter = Platter(initial or Header())
         self.slow_until = 0.0
         self.failing = False
+        self.ambush: Callable[[], None] | None = None
+        """What is to happen while the next save is under way."""
         self._journal: SimulatedJournal | None = None
 
     def open(self, process: Process) -> SimulatedJournal:
@@ -138,6 +140,13 @@ class Disk:
         self.world.count("saves lost in a crash", lost)
         if lost and self.world.chance(0.5):
             self.world.count("saves torn")
+
+    def spring(self) -> None:
+        """Let what lies in ambush happen, some time before this save's sync is surely over."""
+        ambush, self.ambush = self.ambush, None
+        if ambush is not None:
+            delay = self.world.dice.random() * (self.mix.sync_seconds + self.mix.spread_seconds)
+            self.world.schedule(delay, None, ambush)
 
     def sync_seconds(self) -> float:
         """Return how long the next sync takes."""
@@ -186,6 +195,7 @@ class SimulatedJournal:
         if not self._busy:
             self._busy = True
             self._disk.world.schedule(0.0, None, self._sync)
+        self._disk.spring()
 
     def read(self, slot: int, until: int, size_bytes_max: int) -> Deferred[Sequence[Value]]:
         """Fire with what the platter has, after a while."""

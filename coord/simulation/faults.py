@@ -6,12 +6,14 @@ Every fault ends by itself after a while, most of them; some are only mended by 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from coord.simulation.cluster import Cluster, SimulatedNode
 
 MENU: Final = (
-    ("crash one", 10),
+    ("crash one", 7),
+    ("crash in a save", 6),
     ("crash all", 2),
     ("pause", 8),
     ("cut", 8),
@@ -38,6 +40,7 @@ class Faults:
         self._stopped = False
         self._deeds = {
             "crash one": self._crash_one,
+            "crash in a save": self._crash_in_a_save,
             "crash all": self._crash_all,
             "pause": self._pause,
             "cut": self._cut,
@@ -93,6 +96,17 @@ class Faults:
     def _crash_one(self) -> None:
         node = self._any_node()
         if node is not None:
+            self._crash(node)
+
+    def _crash_in_a_save(self) -> None:
+        """Crash a node when a save of it is under way, the moment that matters most."""
+        node = self._any_node()
+        if node is not None:
+            process = node.process
+            node.disk.ambush = partial(self._crash_life, node, process)
+
+    def _crash_life(self, node: SimulatedNode, process: object) -> None:
+        if not self._stopped and node.process is process:
             self._crash(node)
 
     def _crash_all(self) -> None:

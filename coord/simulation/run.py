@@ -32,7 +32,7 @@ from coord.simulation.workload import Client, Watcher
 from coord.simulation.world import World
 
 SAFETY_SECONDS: Final = 12.0
-PROGRESS_SECONDS: Final = 5.0
+PROGRESS_SECONDS: Final = 3.0
 """A grant of a lost leader, an election that is disturbed once or twice, and the probes."""
 CATCH_UP_SECONDS: Final = 10.0
 WATCH_SECONDS: Final = 1.0
