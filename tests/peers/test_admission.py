@@ -237,7 +237,9 @@ class RefusalTests(NodesTestCase):
         first, _ = self.start_pair()
         with capturedLogs() as events:
             first.send("n2", JUNK)
+            first.send("n2", b"behind junk")
             self.wires.pump()
+        self.assertEqual(self.ears["n2"].frames, [])
         theirs, ours = warnings(events)
         self.assertIn("lost the link with n1", theirs)
         self.assertIn("it sent what is no message (junk)", theirs)
