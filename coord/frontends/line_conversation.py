@@ -126,9 +126,7 @@ class Conversation:
             group.add(kind, request, b"", share)  # type: ignore[arg-type]
             if kind is Kind.WRITE:
                 self._last_writes = group
-        for kind in [*self._loose]:
-            self._submit_loose(kind)
-        self._advance()
+        self._start_all()
 
     def end_input(self) -> None:
         """Take note that nothing more will be asked."""
@@ -179,9 +177,11 @@ class Conversation:
             self._open = None
             self._queue.append(slot)
         elif isinstance(slot, Stream):
+            self._start_all()
             self._held.append(slot)
             self._start_streams()
         elif isinstance(request, commands.Watch | commands.Wait):
+            self._start_all()
             slot.start()  # it comes to `_beside` once its reply is known
         else:
             self._beside.append(slot)
@@ -228,6 +228,12 @@ class Conversation:
         raise AssertionError(f"a verb without a reply: {request!r}")
 
     # -- what runs -----------------------------------------------------------------------------
+    def _start_all(self) -> None:
+        """Hand over what was collected: loose groups are older than what waits behind them."""
+        for kind in [*self._loose]:
+            self._submit_loose(kind)
+        self._advance()
+
     def _advance(self) -> None:
         """Start what may start now."""
         queue, slots = self._queue, self._slots
@@ -358,7 +364,8 @@ class Conversation:
         self._render_slots(page)
         page.next_source()
         self._render_beside(page)
-        self._render_slots(page)  # a farewell waits for what stood beside
+        if not page.unfinished:
+            self._render_slots(page)  # a farewell waits for what stood beside
         page.next_source()
         self._render_events(page)
         self._tags.difference_update(page.freed)

@@ -7,6 +7,7 @@ neither can say.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 from typing import Final
 
 from coord.commands import VERBS, Verb
@@ -85,7 +86,7 @@ def lesson(word: str | None) -> Sequence[str]:
         if verb.name == name:
             return _verb(verb)
     if name in CATALOGUE:
-        return [f"{name}: {_sentence(CATALOGUE[name].__doc__)}"]
+        return wrap(f"{name}: {_sentence(CATALOGUE[name].__doc__)}", LINE_LENGTH_MAX)
     raise NoEntry(f"no help on {word[:32]!r}; HELP alone says what there is")
 
 

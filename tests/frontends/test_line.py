@@ -29,7 +29,8 @@ class LineCase(SynchronousTestCase):
 
     def hold(self, conversation: str) -> None:
         """Hold a conversation word for word: lines sent, and behind two spaces lines that come."""
-        sent, expected = [], []
+        sent: list[str] = []
+        expected: list[str] = []
         for line in conversation.strip("\n").splitlines():
             line = line.removeprefix("        ")
             (expected if line.startswith("  ") else sent).append(line)

@@ -1,0 +1,66 @@
+"""HELP: everything that can be asked is taught, a screen at a time."""
+
+from __future__ import annotations
+
+from coord.commands import VERBS
+from coord.errors import CATALOGUE
+from coord.frontends import line_help
+from tests.frontends.test_line import LineCase
+
+WORDS = (
+    None,
+    "errors",
+    *(topic.lower() for topic in line_help._TOPICS),
+    *(verb.name for verb in VERBS),
+    *CATALOGUE,
+)
+
+
+class Lessons(LineCase):
+    """What a person who knows nothing is told."""
+
+    def test_a_screen(self) -> None:
+        """Every lesson fits a screen of 24 lines of 78 characters, END included."""
+        for word in WORDS:
+            reply = self.client.ask(b"HELP %b\n" % (word or "").encode()).splitlines()
+            self.assertLessEqual(len(reply), 24, word)
+            self.assertLessEqual(max(map(len, reply)), 78, word)
+            self.assertTrue(all(line[:4] == b"HELP" for line in reply[:-1]), word)
+            self.assertGreater(len(reply), 1)
+            self.assertEqual(reply[-1], b"END 0")
+
+    def test_overview(self) -> None:
+        """HELP alone shows how each verb is written, and every word that HELP knows."""
+        text = self.client.ask(b"help\n").decode()
+        for verb in VERBS:
+            self.assertIn(verb.usage(), text)
+        for topic in (*line_help._TOPICS, "ERRORS"):
+            self.assertIn(f" {topic.lower()}", text)
+
+    def test_verbs(self) -> None:
+        """HELP and a verb, in any case, shows its grammar, options and replies."""
+        for verb in VERBS:
+            text = self.client.ask(f"HELP {verb.name.lower()}\n".encode()).decode()
+            for part in (verb.usage(), verb.help, verb.replies, *(o.help for o in verb.options)):
+                self.assertIn(part, text)
+
+    def test_errors(self) -> None:
+        """HELP errors lists every code, and HELP and a code explains it."""
+        text = self.client.ask(b"HELP errors\n").decode()
+        for code in CATALOGUE:
+            self.assertIn(code, text.split())
+            lesson = self.client.ask(f"HELP {code}\n".encode()).decode()
+            self.assertIn(f"HELP {code}: ", lesson)
+
+    def test_examples(self) -> None:
+        """What an example types is understood."""
+        for verb in VERBS:
+            typed = [line for line in verb.example if not line.startswith("  ")]
+            reply = self.client.ask("".join(f"{line}\n" for line in typed).encode())
+            self.assertNotIn(b"BAD_", reply)
+
+    def test_unknown(self) -> None:
+        """What there is no help on is said so."""
+        for word in (b"frob", b"\xff", b"SETS"):
+            self.assertTrue(self.client.ask(b"HELP %b\n" % word).startswith(b"ERR NOENT "))
+        self.assertTrue(self.client.ask(b"#t HELP frob\n").startswith(b"#t ERR NOENT "))
