@@ -53,6 +53,8 @@ class IStatusSource(Protocol):
 class StatusSite(Site):
     """The site; who loads a page is not worth a line in the log."""
 
+    noisy = False
+
     def __init__(self, source: IStatusSource) -> None:
         root = Resource()
         root.putChild(b"", StatusPage(source))

@@ -8,6 +8,7 @@ terminal's Ctrl-C reaches this program alone, which then stops each by its proce
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import socket
 import subprocess
@@ -160,6 +161,7 @@ def stop(children: Children) -> None:
     for child in children.values():
         if child.poll() is None:
             child.terminate()
+            child.send_signal(signal.SIGCONT)  # someone may have frozen it, to see what happens
     for name, child in children.items():
         try:
             child.wait(STOP_SECONDS_MAX)
@@ -169,12 +171,14 @@ def stop(children: Children) -> None:
             child.wait()
 
 
-def check_alive(nodes: Sequence[Node], children: Children) -> None:
-    """Raise `Refused` with the end of the log of the first child that died."""
-    for node in nodes:
-        status = children[node.name].poll()
-        if status is not None:
-            raise Refused(f"{node.name} ended with status {status}; {_tail(node)}")
+def ended(nodes: Sequence[Node], children: Children) -> list[Node]:
+    """Return the nodes whose processes have ended."""
+    return [node for node in nodes if children[node.name].poll() is not None]
+
+
+def obituary(node: Node, children: Children) -> str:
+    """Return how a node ended, and the last it had to say."""
+    return f"{node.name} ended with status {children[node.name].returncode}; {_tail(node)}"
 
 
 def _tail(node: Node) -> str:
@@ -209,7 +213,8 @@ def wait_until_serving(nodes: Sequence[Node], children: Children, stopped: Stop)
     until = time.monotonic() + SERVE_SECONDS_MAX
     waiting = list(nodes)
     while waiting and not stopped.seen:
-        check_alive(nodes, children)
+        for node in ended(nodes, children):
+            raise Refused(obituary(node, children))
         if serves(waiting[0]):
             del waiting[0]
         elif time.monotonic() > until:
@@ -251,10 +256,27 @@ def run(folder: Path, base_port: int, stopped: Stop) -> None:
         wait_until_serving(nodes, children, stopped)
         if not stopped.seen:
             print(welcome(folder, nodes), flush=True)
-        while not stopped.seen:
-            check_alive(nodes, children)
-            time.sleep(LOOK_SECONDS)
+        watch_over(nodes, children, stopped)
     print("coord: stopped", flush=True)
+
+
+def watch_over(nodes: Sequence[Node], children: Children, stopped: Stop) -> None:
+    """Stay until Ctrl-C. Tell of each node that ends: the others go on, as they should.
+
+    Raises `Refused` once none is left.
+    """
+    told: set[str] = set()
+    while not stopped.seen:
+        gone = ended(nodes, children)
+        for node in gone:
+            if node.name not in told:
+                told.add(node.name)
+                print(f"coord: {obituary(node, children)}", file=sys.stderr)
+                again = shlex.join(command(node, nodes))
+                print(f"To start it again in another terminal:\n  {again}", file=sys.stderr)
+        if len(gone) == len(nodes):
+            raise Refused("no node is left")
+        time.sleep(LOOK_SECONDS)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ their ids, and so are their folders.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -32,6 +33,8 @@ HOST = "127.0.0.1"
 PATIENCE_SECONDS = 60.0
 """How long anything may take on a machine busy with other things."""
 LOOK_SECONDS = 0.02
+PORTS = (10_000, 32_000)
+_DICE = random.SystemRandom()
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -50,14 +53,36 @@ def eventually(holds: Callable[[], bool], what: str, seconds: float = PATIENCE_S
 
 def free_ports(count: int) -> list[int]:
     """Return ports that nobody has at this moment."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind((HOST, 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    return [block[0] for block in _blocks(count, (0,))]
+
+
+def free_base(offsets: Sequence[int]) -> int:
+    """Return a port from which those at all ``offsets`` are free."""
+    return _blocks(1, offsets)[0][0]
+
+
+def _blocks(count: int, offsets: Sequence[int]) -> list[list[int]]:
+    """Return free ports, chosen below those that the kernel gives to outgoing connections.
+
+    One of the kernel's own could be given away while a node that listened there is down.
+    """
+    found: list[list[int]] = []
+    while len(found) < count:
+        base = _DICE.randrange(*PORTS)
+        block = [base + offset for offset in offsets]
+        if all(map(_is_free, block)) and block not in found:
+            found.append(block)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
 
 
 def twistd(*words: str) -> list[str]:
