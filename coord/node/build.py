@@ -34,6 +34,8 @@ from coord.replicator.replicator import Identity, Tuning
 
 STOP_SECONDS_MAX: Final = 5.0
 """How long links and clients may take to let go before the journal is closed anyway."""
+_UNUSABLE: Final = (JournalError, CredentialsError, OSError, sqlite3.Error, ValueError)
+"""What the content of a directory, or of a disk, may lead to."""
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 """Young objects before a collection, and how often the older ones are looked at. What was
 loaded is frozen, so no collection ever walks the store as it was at the start."""
@@ -84,10 +86,12 @@ class NodeService(Service):
         self.privilegedStartService()
         try:
             self._load()
-        except (JournalError, OSError, sqlite3.Error, ValueError) as error:
+        except BaseException as error:
             if self._journal is not None:
-                self._journal.close()
-            raise Refused(f"{self._settings.data} cannot be used: {error}") from error
+                self._journal.close()  # or its thread would keep the process
+            if isinstance(error, _UNUSABLE):
+                raise Refused(f"{self._settings.data} cannot be used: {error}") from error
+            raise
         _settle_memory()
         self._take_part()
         Service.startService(self)
@@ -134,7 +138,9 @@ class NodeService(Service):
     def _take_part(self) -> None:
         assert self._node is not None
         assert self._transport is not None
-        self._transport.start()
+        self._transport.start().addErrback(
+            lambda failure: self._log.failure("peers cannot reach this node", failure)
+        )
         self._node.replicator.start()
         coordinator = self._node.coordinator
         self._lines = LineFactory(

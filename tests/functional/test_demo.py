@@ -16,7 +16,6 @@ from twisted.trial.unittest import TestCase
 
 from tests.functional.cluster import HOST, Link, eventually, free_base, surroundings
 
-
 OFFSETS = [kind + index for kind in (0, 10, 30) for index in range(3)]
 """The ports of lines, pages and peers, counted from the first."""
 
