@@ -13,10 +13,10 @@ from typing import Final
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from coord import commands
-from coord.errors import CoordError, Lagged, TimedOut
+from coord.errors import CoordError, Lagged, Overloaded, TimedOut
 from coord.events import Event
 from coord.frontends.line_slots import Page
-from coord.limits import INLINE_VALUE_BYTES_MAX
+from coord.limits import INLINE_VALUE_BYTES_MAX, WATCHES_PER_CONNECTION_MAX
 from coord.paths import Glob
 from coord.replicator.interfaces import ICoordinator
 from coord.results import Result
@@ -110,6 +110,10 @@ class Follower:
         if not self._closed:
             self.woken()
 
+    def reply(self) -> Sequence[bytes] | None:
+        """Return what answers the request itself; ``None`` for not yet."""
+        raise NotImplementedError
+
     def _opened(self, watch: Watch) -> None:
         """Take note that the watch is there."""
 
@@ -137,7 +141,7 @@ class Watching(Follower):
         return self._watch is not None and not self._closed
 
     def reply(self) -> Sequence[bytes] | None:
-        """Return what answers the request itself; ``None`` for not yet."""
+        """Return ``OK rev``, after which events may follow, or the error."""
         if self.problem is not None:
             return [line_reply.error(self.problem)]
         if self._watch is None:
@@ -193,7 +197,7 @@ class Waiting(Follower):
         super().start()
 
     def reply(self) -> Sequence[bytes] | None:
-        """Return the reply; ``None`` for not yet."""
+        """Return the event or the error."""
         if self.problem is not None:
             return [line_reply.error(self.problem)]
         return None if self._event is None else [line_reply.event(self._event)]
@@ -229,6 +233,105 @@ class Waiting(Follower):
             )
         elif not self._closed:
             self.refuse(TimedOut("nothing happened in the time allowed"))
+
+
+class Followers:
+    """The watches and waits of one connection.
+
+    ``replied`` is called when the reply to one is known, and whether that was its last word;
+    ``woken`` when there may be events to tell; ``ended`` when a watch is over.
+    """
+
+    def __init__(
+        self,
+        texts: EventTexts,
+        replied: Callable[[Follower, bool], None],
+        woken: Callable[[], None],
+        ended: Callable[[Follower], None],
+    ) -> None:
+        self._texts = texts
+        self._replied = replied
+        self._told_to_wake = woken
+        self._ended = ended
+        self._all: dict[Follower, None] = {}
+        self._woken: dict[Follower, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def waits(self) -> int:
+        """Return how many are waits, which may never be answered."""
+        return sum(isinstance(one, Waiting) for one in self._all)
+
+    def start(self, follower: Follower) -> None:
+        """Begin one, unless there are too many."""
+        follower.answered = lambda: self._answered(follower)
+        follower.woken = lambda: self._wake(follower)
+        if len(self._all) >= WATCHES_PER_CONNECTION_MAX:
+            follower.refuse(Overloaded("too many watches and waits on this connection"))
+            return
+        self._all[follower] = None
+        follower.start()
+
+    def end(self, written: str) -> bool:
+        """End the watches on a glob, as it was written; say whether there were any."""
+        found = [
+            one
+            for one in self._all
+            if isinstance(one, Watching) and one.is_open and one.glob.written == written
+        ]
+        for follower in found:
+            follower.close()
+            self._forget(follower)
+            self._ended(follower)
+        return bool(found)
+
+    def look(self) -> None:
+        """See whether what is waited for has happened."""
+        for follower in [one for one in self._woken if isinstance(one, Waiting)]:
+            if follower.look():
+                self._told_to_wake()
+            else:
+                self._woken.pop(follower, None)
+
+    def render(self, page: Page, within_rows: bool) -> None:
+        """Add events while there is room; ``within_rows`` only those that carry a tag."""
+        for follower in [*self._woken]:
+            if page.room <= 0:
+                page.unfinished = True
+                return
+            if not isinstance(follower, Watching) or not follower.is_announced:
+                continue
+            if within_rows and not follower.tag:
+                continue
+            del self._woken[follower]
+            if follower.tell(page, self._texts):
+                self._woken[follower] = None
+                page.unfinished = True
+            elif not follower.is_open:
+                self._forget(follower)
+                self._ended(follower)
+
+    def close(self) -> None:
+        """End all of them: there is nobody to tell."""
+        for follower in self._all:
+            follower.close()
+        self._all.clear()
+        self._woken.clear()
+
+    def _answered(self, follower: Follower) -> None:
+        is_last = not isinstance(follower, Watching) or follower.problem is not None
+        if is_last:
+            self._forget(follower)
+        self._replied(follower, is_last)
+
+    def _wake(self, follower: Follower) -> None:
+        self._woken[follower] = None
+        self._told_to_wake()
+
+    def _forget(self, follower: Follower) -> None:
+        self._all.pop(follower, None)
+        self._woken.pop(follower, None)
 
 
 def _nothing() -> None:

@@ -73,7 +73,7 @@ class Watches(LineCase):
     def test_lagged(self) -> None:
         """A watcher too slow to be kept is told LAGGED, and its watch is over."""
         self.client.ask(b"#w WATCH /a\n")
-        (follower,) = self.client.protocol._conversation._followers
+        (follower,) = self.client.protocol._conversation._followers._all
         assert follower._watch is not None
         watch = follower._watch
 
