@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 from hypothesis import given
@@ -19,26 +20,8 @@ from coord.store import watches
 from coord.store.image import Loading
 from coord.store.machine import Store
 from coord.store.watches import Watch
-from tests.store.strategies import CALM, globs, some_paths, writes
+from tests.store.strategies import CALM, GLOBS, a_step, a_write, dice
 from tests.store.twin import Twin
-
-revs = st.none() | st.integers(-2, 7)
-"""How far back: beyond the newest where negative, now where ``None``."""
-
-steps = st.one_of(
-    writes,
-    writes,
-    writes,
-    st.tuples(st.just("turn")),
-    st.tuples(st.just("get"), some_paths, revs),
-    st.tuples(st.just("names"), some_paths, revs),
-    st.tuples(st.just("walk"), globs, revs, st.none() | some_paths, st.sampled_from([None, 1, 3])),
-    st.tuples(st.just("pull"), st.integers(1, 4)),
-    st.tuples(st.just("drop"), st.integers(0, 3)),
-    st.tuples(st.just("watch"), globs, revs),
-    st.tuples(st.just("take"), st.integers(0, 3), st.integers(1, 4)),
-    st.tuples(st.just("reload")),
-)
 
 
 class Reading:
@@ -286,23 +269,23 @@ class TwinTests(SynchronousTestCase):
         self.patch(watches, "_SCAN_CHANGES_MAX", 4)
 
     @CALM
-    @given(st.sampled_from([1, 2, 5, 1000]), st.lists(steps, max_size=60))
-    def test_lives(self, history: int, life: list[Any]) -> None:
+    @given(st.sampled_from([1, 2, 5, 1000]), dice)
+    def test_lives(self, history: int, random: Random) -> None:
         """Writes, reads of the past, walks and watches under way, images: all at random."""
         both = Life(self, history)
-        for step in life:
-            both.step(step)
+        for _ in range(80):
+            both.step(a_step(random))
         both.finish()
 
     @CALM
-    @given(st.lists(writes, min_size=10, max_size=40), globs, globs)
-    def test_watched_from_everywhere(self, some: list[Any], glob: str, other: str) -> None:
+    @given(dice)
+    def test_watched_from_everywhere(self, random: Random) -> None:
         """Watches that began at every revision there is all see the same rest."""
         both = Life(self, 1000)
-        for write in some:
-            both.write(write)
-            both.watch(glob, None)
-            both.watch(other, both.twin.rev // 2)
+        for _ in range(20):
+            both.write(a_write(random))
+            both.watch(random.choice(GLOBS), None)
+            both.watch(random.choice(GLOBS), both.twin.rev // 2)
             both.turn()
             for which in range(3):
                 both.take(which, 2)
