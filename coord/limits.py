@@ -47,6 +47,9 @@ WATCH_PENDING_EVENTS_MAX: Final = 1024
 CONNECTIONS_MAX: Final = 20_000
 """Client connections of one node; past it a newcomer is told OVERLOADED."""
 
+PROBE_SECONDS: Final = 15
+"""A client silent for this long is probed by TCP: one that died with its watches open looks
+just like one that has said its last word and listens."""
 TURN_SECONDS: Final = 0.001
 """How long one connection's walks, and all connections that have more to say, hold a turn."""
 

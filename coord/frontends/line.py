@@ -9,6 +9,7 @@ A bug in one conversation ends that connection, with a failure in the log; the o
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,9 +19,10 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IPushProducer,
     IReactorTime,
+    ITCPTransport,
     ITransport,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -28,7 +30,13 @@ from zope.interface import implementer
 from coord.errors import Overloaded
 from coord.frontends.line_conversation import Conversation
 from coord.frontends.line_watches import EventTexts
-from coord.limits import CONNECTIONS_MAX, LINE_BYTES_MAX, TURN_SECONDS, VALUE_BYTES_MAX
+from coord.limits import (
+    CONNECTIONS_MAX,
+    LINE_BYTES_MAX,
+    PROBE_SECONDS,
+    TURN_SECONDS,
+    VALUE_BYTES_MAX,
+)
 from coord.replicator.interfaces import ICoordinator
 from coord.wire import line_reply
 from coord.wire.line import Grammar, RequestParser
@@ -65,6 +73,7 @@ class LineProtocol(Protocol):
     # -- what the transport tells ----------------------------------------------------------
     def connectionMade(self) -> None:
         """Begin: the transport tells this producer when the client does not read."""
+        _tune(self.transport)
         self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
@@ -175,6 +184,18 @@ class LineProtocol(Protocol):
             self.transport.abortConnection()
 
 
+def _tune(transport: Any) -> None:
+    """Have small replies leave at once, and dead clients found out."""
+    if not ITCPTransport.providedBy(transport):
+        return
+    transport.setTcpNoDelay(True)
+    transport.setTcpKeepAlive(True)
+    handle: object = getattr(transport, "getHandle", lambda: None)()
+    for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):  # not every system has them
+        if isinstance(handle, socket.socket) and hasattr(socket, name):
+            handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), PROBE_SECONDS)
+
+
 class Refusal(Protocol):
     """A connection too many: it is told so, and closed."""
 
@@ -184,7 +205,7 @@ class Refusal(Protocol):
         transport.loseConnection()
 
 
-class LineFactory(Factory):
+class LineFactory(ServerFactory):
     """Serves the line protocol on any stream endpoint.
 
     :param clock: the reactor, or a clock in tests.
