@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -19,10 +19,10 @@ from twisted.internet.interfaces import IDelayedCall
 from coord.journal import tables
 from coord.journal.directory import Identity, claim, identify
 from coord.journal.errors import ClosedError
+from coord.journal.images import ImageWriter
 from coord.journal.recovery import recover
 from coord.journal.writer import (
     Closed,
-    Connections,
     Done,
     Failed,
     News,
@@ -35,10 +35,6 @@ from coord.paxos.durable import Save, Value
 from coord.paxos.membership import Governs
 from coord.replicator.interfaces import IImageWriter, IJournalObserver, Recovered
 
-_T = TypeVar("_T")
-
-PIECES_IN_FLIGHT_MAX: Final = 8
-"""Pieces of an image that may wait for the disk."""
 STALE_SECONDS: Final = 0.001
 """A save that takes longer may be waiting for the interpreter, not for the disk."""
 STALE_SECONDS_MAX: Final = 0.016
@@ -115,6 +111,7 @@ class Journal:
         self._imaging = False
         self._closing: list[Deferred[None]] = []
         self._closed = False
+        self._failed = False
         self._writer = Writer(directory, self._tell)
         self._writer.start()
 
@@ -137,7 +134,7 @@ class Journal:
 
     def save(self, save: Save) -> None:
         """Queue a save. After a failure or `close` it is dropped, unacknowledged."""
-        if self._closing:
+        if self._closing or self._failed:
             return
         self._queued = save.ticket
         if self._nap is None:
@@ -237,7 +234,7 @@ class Journal:
                 case Done(deferred=deferred, result=result):
                     deferred.callback(result)
                 case Failed(error=error):
-                    self._queued = self._acknowledged
+                    self._failed = True
                     self._of_observer().failed(error)
                 case Closed():
                     self._let_go()
@@ -271,7 +268,7 @@ class Journal:
 
     def _rest(self, delay_seconds: float, acknowledged: int) -> None:
         self._nap = None
-        if self._acknowledged >= self._queued:
+        if self._acknowledged >= self._queued or self._failed:
             return
         if self._acknowledged > acknowledged:
             delay_seconds = STALE_SECONDS
@@ -279,66 +276,3 @@ class Journal:
             time.sleep(NAP_SECONDS)
             delay_seconds = min(2 * delay_seconds, STALE_SECONDS_MAX)
         self._watch_out(delay_seconds)
-
-
-class ImageWriter:
-    """`IImageWriter` on SQLite: the pieces from ``first`` on. ``ended`` hears of its end."""
-
-    def __init__(
-        self,
-        slot: int,
-        first: int,
-        queue: Callable[[Work], None],
-        ended: Callable[[range, int | None], None],
-    ) -> None:
-        self._slot = slot
-        self._pieces = range(first, first)
-        self._queue = queue
-        self._ended: Callable[[range, int | None], None] | None = ended
-        self._in_flight = 0
-
-    def add(self, piece: bytes) -> Deferred[None]:
-        """Take one piece; fires once it is written."""
-        if self._ended is None:
-            raise ValueError("this image is ended")
-        assert self._in_flight < PIECES_IN_FLIGHT_MAX, "wait for add() now and then"
-        number = self._pieces.stop
-        self._pieces = range(self._pieces.start, number + 1)
-        self._in_flight += 1
-        done: Deferred[None] = Deferred()
-        done.addBoth(self._landed)
-
-        def write(disk: Connections) -> bool:
-            tables.add_piece(disk.steps, number, piece)
-            return False
-
-        self._queue(Work(write, len(piece), done))
-        return done
-
-    def finish(self) -> Deferred[None]:
-        """Make this image the one that recovery reads; fires once it surely is."""
-        done: Deferred[None] = Deferred()
-
-        def write(disk: Connections) -> bool:
-            tables.set_image(disk.saves, self._slot, self._pieces.start, self._pieces.stop)
-            return False
-
-        self._end(Work(write, 0, done), self._slot)
-        return done
-
-    def abandon(self) -> None:
-        """Forget the image; its pieces are dropped."""
-        if self._ended is not None:
-            self._end(None, None)
-
-    def _end(self, last: Work | None, slot: int | None) -> None:
-        ended, self._ended = self._ended, None
-        if ended is None:
-            raise ValueError("this image is ended")
-        if last is not None:
-            self._queue(last)
-        ended(self._pieces, slot)
-
-    def _landed(self, result: _T) -> _T:
-        self._in_flight -= 1
-        return result

@@ -235,7 +235,7 @@ class BoundTests(SqliteTestCase):
             first = turn * 40 - 39
             for slot in range(first, first + 40):
                 journal.save(save(slot, slot, slot + 1, chosen=slot, size_bytes=2000))
-                await listener.until(slot)
+            await listener.until(first + 39)
             await self.finish_image(journal, first + 39, 5)
             journal.trim(first + 35)
             sizes.append(sum(one.stat().st_size for one in self.directory.iterdir()))
@@ -287,7 +287,7 @@ class BoundTests(SqliteTestCase):
             end = time.perf_counter() + 0.0002
             while time.perf_counter() < end:
                 pass
-            await deferLater(REACTOR, 0)
+            await deferLater(reactor, 0)
         self.assertEqual(len(listener.tickets), 10)
 
 
