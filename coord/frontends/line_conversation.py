@@ -148,8 +148,9 @@ class Conversation:
             self._held.append(slot)
             self._start_streams()
         elif isinstance(request, commands.Watch | commands.Wait):
+            self._bytes -= share  # its reply, which may be long in coming, holds none of it
             self._start_all()
-            slot.start()  # a slot comes to stand beside once the reply is known
+            slot.start()  # another slot stands beside once the reply is known
         else:
             self._beside.append(slot)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 from hypothesis import given, settings
@@ -230,6 +231,24 @@ REQUESTS = st.lists(
     max_size=12,
 )
 
+TAGS = st.sampled_from([b"", b"", b"#a ", b"#b ", b"#c "])
+LINES = st.sampled_from(
+    [
+        b"SET /a 1\n",
+        b"SET /a {2}\nhi\n",
+        b"GET /a\n",
+        b"GET local /b\n",
+        b"LIST /\n",
+        b"WALK /**\n",
+        b"PING\n",
+        b"REV\n",
+        b"HELP\n",
+        b"STATUS\n",
+        b"FROB\n",
+        b"WAIT timeout=0 /none\n",
+    ]
+)
+
 
 class AnyOrder(LineCase):
     """Pipelining changes nothing but the time that it takes."""
@@ -255,6 +274,38 @@ class AnyOrder(LineCase):
             slow.release(1)
             came += client.read()
         self.assertEqual(came, expected)
+
+    @settings(max_examples=60, derandomize=True, deadline=None)
+    @given(st.lists(st.tuples(TAGS, LINES, st.booleans()), max_size=25), st.data())
+    def test_every_request_answered(
+        self, asked: list[tuple[bytes, bytes, bool]], draw: st.DataObject
+    ) -> None:
+        """Tagged or not, answered late or at once: each request gets one reply, and none stays."""
+        clock, slow = Clock(), LocalCoordinator()
+        client = Client(LineFactory(clock, slow), clock)
+        came = b""
+
+        def coin() -> bool:
+            return draw.draw(st.booleans())
+
+        for tag, line, holding in asked:
+            slow.holding = holding
+            client.send(tag + line)
+            if coin():
+                came += client.read()
+            if slow.waiting and coin():
+                slow.release(1)
+        while slow.waiting:
+            slow.release(1)
+            came += client.read()
+        came += client.read()
+        ends = [
+            line for line in came.splitlines() if re.match(rb"(#\w+ )?(OK|VALUE|ERR|END)", line)
+        ]
+        self.assertEqual(len(ends), len(asked))
+        conversation = client.protocol._conversation
+        self.assertEqual((conversation._requests, conversation._bytes), (0, 0))
+        self.assertEqual(len(conversation._tags), slow.store.watch_count)
 
     def test_list_is_not_grouped(self) -> None:
         """Rows are asked for by themselves."""
