@@ -7,10 +7,10 @@ directory is, `coord.journal.writer` is the thread, `coord.journal.tables` the S
 from __future__ import annotations
 
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import sleep
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -257,10 +257,10 @@ class Journal:
         """Look again after a while whether saves are stuck.
 
         A thread that waits for Python's interpreter lock asks for it only when its holder has
-        not let go of it for `sys.getswitchinterval`. A reactor that is busy lets go at each
-        system call, for a microsecond: too short for the thread to wake, and enough to make
-        it begin its wait again. So the thread may wait as long as the reactor is busy (here
-        it did for seconds). A short sleep, now and then, lets it in.
+        not let go of it for `sys.getswitchinterval`. A busy reactor lets go at each system
+        call, for a microsecond: too short for the thread to wake, and enough to make it begin
+        its wait again, for as long as the reactor stays busy (a bare loop of short ``select``
+        calls kept it out for seconds). A short sleep, now and then, lets it in.
         """
         self._nap = self._reactor.callLater(
             delay_seconds, self._rest, delay_seconds, self._acknowledged
@@ -273,6 +273,6 @@ class Journal:
         if self._acknowledged > acknowledged:
             delay_seconds = STALE_SECONDS
         else:
-            time.sleep(NAP_SECONDS)
+            sleep(NAP_SECONDS)
             delay_seconds = min(2 * delay_seconds, STALE_SECONDS_MAX)
         self._watch_out(delay_seconds)
