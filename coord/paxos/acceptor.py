@@ -38,9 +38,13 @@ class Acceptor:
         self.promised = ballot
         return True
 
-    def has_room(self) -> bool:
-        """Say whether memory allows more votes above the chosen prefix."""
-        return self._ahead_bytes < AHEAD_BYTES_MAX
+    def has_room(self, slot: int) -> bool:
+        """Say whether memory allows votes from ``slot`` on.
+
+        Before the last vote there is always room: a new leader begins there, and unless it is
+        heard the memory will never be free again.
+        """
+        return self._ahead_bytes < AHEAD_BYTES_MAX or slot <= max(self.votes, default=0)
 
     def vote(self, ballot: Ballot, slot: int, value: Value) -> Vote | None:
         """Accept ``value`` at ``ballot``, which is promised; None if that was done before."""

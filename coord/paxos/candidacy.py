@@ -58,5 +58,11 @@ class Candidacy:
 
     @property
     def has_won(self) -> bool:
-        """Whether it may lead."""
-        return self.gathered.has_quorum() and not self.is_behind
+        """Whether it may lead.
+
+        What it had to learn first may have been new configurations: of those that govern the
+        slots it would open, too, it needs a majority; else it has to stand again.
+        """
+        if not self.gathered.has_quorum() or self.is_behind:
+            return False
+        return self.gathered.covers(self._state.membership.since(self._state.chosen + 1))

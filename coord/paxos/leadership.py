@@ -89,6 +89,9 @@ class Leadership:
 
         We may still be heard where we hear nothing: as long as we beat, the others stay.
         """
+        governs = self._state.membership.at(self._state.chosen + 1)
+        if governs.is_quorum((self._state.node,)):
+            return False
         return self._state.now - self._beats.heard_at > self._state.timing.patience_seconds
 
     def tick(self) -> None:

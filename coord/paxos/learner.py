@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from itertools import islice
 
 from coord.limits import RECENT_BYTES_MAX
 from coord.paxos.acceptor import size_of
@@ -89,9 +90,9 @@ class Learner:
             return None
         picked: list[Value] = []
         size_bytes = 0
-        for number in range(slot, min(until, self.chosen + 1)):
-            picked.append(self._recent[number - first])
-            size_bytes += size_of(picked[-1])
+        for value in islice(self._recent, slot - first, min(until, self.chosen + 1) - first):
+            picked.append(value)
+            size_bytes += size_of(value)
             if size_bytes >= size_bytes_max:
                 break
         return tuple(picked)

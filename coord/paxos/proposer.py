@@ -62,6 +62,10 @@ class Candidate:
         """Say whether no older proposal can be chosen any more without being known here."""
         return self.is_preparing and self._is_quorum(self._complete)
 
+    def covers(self, quorums: tuple[Configuration, ...]) -> bool:
+        """Say whether those who promised everything are a quorum in each of ``quorums``."""
+        return all(quorum.is_quorum(self._complete) for quorum in quorums)
+
     def found(self, chosen: int) -> dict[int, Value]:
         """Return what phase 1 found beyond the chosen prefix, holes filled with no-ops."""
         slots = [slot for slot in self._votes if slot > chosen]

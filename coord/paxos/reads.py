@@ -32,8 +32,14 @@ class Readers:
         return len(self._waiting)
 
     def wait(self, reader: str, number: int, beat: int) -> None:
-        """Keep a question until ``beat``, which is yet to be sent, is confirmed."""
-        self._waiting[reader] = (number, beat)
+        """Keep a question until ``beat``, which is yet to be sent, is confirmed.
+
+        A question that is asked again waits for the beat that it waited for: any that was sent
+        after it first came will do, and one that is always the latest may never come.
+        """
+        known, _ = self._waiting.get(reader, (None, 0))
+        if known != number:
+            self._waiting[reader] = (number, beat)
 
     def take(self, confirmed: int | None) -> list[tuple[str, int]]:
         """Take the questions proven by the confirmed beat; all of them where it is None."""

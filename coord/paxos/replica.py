@@ -170,6 +170,7 @@ class Replica:
                 assert vote.slot == self.chosen + 1, "the chosen log has no gap"
                 self._learner.restore(vote.value)
                 self._emit(vote.slot, vote.value)
+        assert self.chosen >= self._durable.header.chosen, "the chosen log is whole"
         self._durable = Durable(self._durable.header)
         return self._effects()
 
@@ -308,7 +309,7 @@ class Replica:
     def _on_accept(self, sender: str, message: Accept) -> None:
         if not self._obeys(sender, message.ballot):
             return
-        if not self._acceptor.has_room():
+        if not self._acceptor.has_room(message.slot):
             self._learner.aim(message.chosen)
             self._fetch()
             return
@@ -345,7 +346,8 @@ class Replica:
     def _on_supply(self, message: Supply) -> None:
         # A leader learns from votes alone: had a higher ballot chosen something else in a slot
         # that it has open, to announce it would make its own proposal look chosen.
-        if self._leadership is not None:
+        # What does not join on to the chosen prefix answers a question of an earlier life.
+        if self._leadership is not None or message.slot > self.chosen + 1:
             return
         for slot, value in enumerate(message.values, message.slot):
             self._learner.learn(slot, value)

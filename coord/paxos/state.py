@@ -27,8 +27,8 @@ class State:
         self.timing = timing
         self.now = now
         self.membership = Membership(durable.header.governs, timing.alpha)
-        self.is_alone = self.membership.latest.voters == (node,)
         known = max(durable.header.chosen, durable.base)
+        self.is_alone = all(one.voters == (node,) for one in self.membership.since(known + 1))
         self.acceptor = Acceptor(
             durable.header.promised, (vote for vote in durable.votes if vote.slot > known)
         )
@@ -45,8 +45,10 @@ class State:
 
     @property
     def others(self) -> tuple[str, ...]:
-        """All nodes of the latest configuration but this one."""
-        return tuple(node for node in self.membership.latest.nodes if node != self.node)
+        """All nodes but this one of every configuration that governs an unchosen slot."""
+        governing = self.membership.since(self.chosen + 1)
+        nodes = dict.fromkeys(node for one in governing for node in one.nodes)
+        return tuple(node for node in nodes if node != self.node)
 
     def broadcast(self, message: Message) -> None:
         """Send ``message`` to all others."""

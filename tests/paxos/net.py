@@ -68,10 +68,11 @@ class Disk:
         votes = tuple(self.votes[slot] for slot in sorted(self.votes) if slot > self.base)
         return Durable(self.header, votes, self.base)
 
-    def image(self, slot: int) -> None:
-        """Know by an image all up to ``slot``, and cut the log there."""
+    def image(self, slot: int, *, cut: bool = False) -> None:
+        """Know by an image all up to ``slot``, and perhaps cut the log there."""
         self.base = slot
-        self.votes = {number: vote for number, vote in self.votes.items() if number > slot}
+        if cut:
+            self.votes = {number: vote for number, vote in self.votes.items() if number > slot}
 
 
 class Member:
@@ -152,7 +153,7 @@ class Net:
                 self.tick(name)
             self.settle()
 
-    # -- messages ------------------------------------------------------------------------------
+    # -- messages --------------------------------------------------------------------------
     def deliver(self, parcel: Parcel) -> None:
         """Hand one message over, if its receiver is up and can be reached."""
         if (parcel.sender, parcel.to) in self.cuts or self.members[parcel.to].replica is None:
@@ -162,17 +163,27 @@ class Net:
         step = self[parcel.to].step
         self._obey(parcel.to, step(self.clock(parcel.to), parcel.sender, parcel.message))
 
-    def settle(self) -> None:
-        """Write, deliver and announce until nothing is left to do."""
+    def announce(self, name: str) -> None:
+        """End a node's turn."""
+        self._obey(name, self[name].announce(self.clock(name)))
+
+    def settle(self, *, but: type | None = None) -> None:
+        """Write, deliver and announce until nothing is left to do, but for one kind of message."""
+        held: list[Parcel] = []
         while True:
             for name in self.up():
                 self.write(name)
             if self.bag:
-                self.deliver(self.bag.popleft())
+                parcel = self.bag.popleft()
+                if but is not None and isinstance(parcel.message, but):
+                    held.append(parcel)
+                else:
+                    self.deliver(parcel)
                 continue
             for name in self.up():
-                self._obey(name, self[name].announce(self.clock(name)))
+                self.announce(name)
             if not self.bag and not self._unwritten():
+                self.bag.extend(held)
                 return
 
     def take(self, kind: type, *, to: str | None = None) -> list[Parcel]:
@@ -199,7 +210,7 @@ class Net:
         """Undo all cuts."""
         self.cuts.clear()
 
-    # -- disks and lives ---------------------------------------------------------------------------
+    # -- disks and lives -------------------------------------------------------------------
     def write(self, name: str, count: int | None = None, *, force: bool = False) -> None:
         """Write what waits for a disk, unless it is held, and tell its node."""
         disk = self.members[name].disk
@@ -241,7 +252,7 @@ class Net:
         """Return the nodes that are up."""
         return [name for name, member in self.members.items() if member.replica is not None]
 
-    # -- what nodes are asked ------------------------------------------------------------------------
+    # -- what nodes are asked --------------------------------------------------------------
     def elect(self, name: str) -> None:
         """Make a node the leader: all promises run out, and it alone is told the time."""
         self.wait(LONG_SECONDS)
@@ -276,7 +287,7 @@ class Net:
         """Return what a node has taken as chosen in this life, in order."""
         return list(self.members[name].log.values())
 
-    # -- effects ----------------------------------------------------------------------------------------
+    # -- effects ---------------------------------------------------------------------------
     def _obey(self, name: str, effects: Effects) -> None:
         member = self.members[name]
         if effects.save is not None:
