@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import random
+import resource
 import sqlite3
 import time
 from typing import Any, Final
@@ -36,6 +37,8 @@ STOP_SECONDS_MAX: Final = 5.0
 """How long links and clients may take to let go before the journal is closed anyway."""
 _UNUSABLE: Final = (JournalError, CredentialsError, OSError, sqlite3.Error, ValueError)
 """What the content of a directory, or of a disk, may lead to."""
+FILES_BESIDE: Final = 256
+"""Files kept for all that is not a client: peers, browsers, the journal."""
 GC_THRESHOLDS: Final = (50_000, 20, 50)
 """Young objects before a collection, and how often the older ones are looked at. What was
 loaded is frozen, so no collection ever walks the store as it was at the start."""
@@ -148,7 +151,7 @@ class NodeService(Service):
             coordinator,
             line_bytes_max=self._settings.line_bytes_max,
             value_bytes_max=self._settings.value_bytes_max,
-            connections_max=self._settings.connections_max,
+            connections_max=_room_for(self._settings.connections_max),
         )
         for door in self._line_doors:
             door.listen(self._lines)
@@ -218,6 +221,20 @@ def _now() -> float:
 
 def _time_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _room_for(connections: int) -> int:
+    """Let this process have as many files as that takes; return how many it may serve.
+
+    What systems grant at first, often 1,024, is what a process may raise by itself.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return connections
+    wanted = connections + FILES_BESIDE
+    granted = max(soft, wanted if hard == resource.RLIM_INFINITY else min(wanted, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+    return max(1, min(connections, granted - FILES_BESIDE))
 
 
 def _settle_memory() -> None:

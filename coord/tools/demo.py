@@ -63,11 +63,11 @@ class Node:
 
 
 class Stop:
-    """Whether Ctrl-C or a polite kill was seen."""
+    """Whether Ctrl-C, a polite kill, or the end of the terminal was seen."""
 
     def __init__(self) -> None:
         self.seen = False
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._see)
 
     def _see(self, number: int, frame: FrameType | None) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
+from unittest import SkipTest
 
 from twisted.trial.unittest import TestCase
 
@@ -77,6 +80,41 @@ class Alone(TestCase):
         with urllib.request.urlopen(url, timeout=30) as answer:
             text: str = answer.read().decode()
             return text
+
+
+class Crowd(TestCase):
+    """Many clients of one node."""
+
+    CROWD = 1500
+
+    def setUp(self) -> None:
+        """Let this process have the files that a crowd of clients takes."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY and hard < 2 * self.CROWD:
+            raise SkipTest("this machine does not let a process have so many files")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * self.CROWD), hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+
+    def test_silent(self) -> None:
+        """A crowd that connects and says nothing keeps nobody from being served."""
+        with Cluster(1) as cluster, ExitStack() as crowd:
+            cluster.start()
+            node = cluster.nodes[0]
+            for _ in range(self.CROWD):
+                crowd.enter_context(node.link())
+            self.assertTrue(node.ask("SET /a b").startswith("OK "))
+
+    def test_one_too_many(self) -> None:
+        """Who comes when no more are allowed is told so, and the others are served."""
+        with Cluster(1, ["--connections-max", "2"]) as cluster:
+            cluster.start()
+            node = cluster.nodes[0]
+            with node.link() as first, node.link() as second:
+                self.assertEqual([first.ask("PING"), second.ask("PING")], ["OK", "OK"])
+                with node.link() as third:
+                    self.assertTrue(third.line().startswith("ERR OVERLOADED "))
+                    self.assertRaises(ConnectionError, third.line)
+                self.assertEqual(first.ask("PING"), "OK")
 
 
 class Lonely(TestCase):
