@@ -7,6 +7,8 @@ nothing is accepted before the reactor turns, and by then the door leads to the 
 
 from __future__ import annotations
 
+from typing import Final
+
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -21,7 +23,10 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from coord.node.settings import Refused, is_loopback
+from coord.node.settings import Refused, is_loopback, split_endpoint
+
+BACKLOG: Final = 1024
+"""Connections that may wait to be accepted; the kernel may allow fewer."""
 
 
 @implementer(IProtocolFactory, ILoggingContext)
@@ -61,7 +66,7 @@ class Door:
         self._vestibule = _Vestibule(self._what)
         self._port: IListeningPort | None = None
         try:
-            self._endpoint = serverFromString(reactor, description)
+            self._endpoint = serverFromString(reactor, with_backlog(description))
         except Exception as error:  # each kind of endpoint has errors of its own
             raise Refused(f"{self._what} is no endpoint: {_reason(error)}") from None
 
@@ -97,6 +102,18 @@ class Door:
         port, self._port = self._port, None
         closing = port.stopListening() if port is not None else None
         return closing.addCallback(lambda _: None) if closing is not None else succeed(None)
+
+
+def with_backlog(description: str) -> str:
+    """Return an endpoint string that lets many come at one time, unless it says how many.
+
+    Twisted's own number, 50, makes clients wait a second or more when all of them come back
+    at once, as they do after a node was restarted.
+    """
+    kind, _, options = split_endpoint(description)
+    if kind not in ("tcp", "tcp6", "ssl", "unix") or "backlog" in options:
+        return description
+    return f"{description}:backlog={BACKLOG}"
 
 
 def _reason(error: BaseException | None) -> str:

@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from coord.node.doors import Door
+from coord.node.doors import Door, with_backlog
 from coord.node.settings import Refused
 
 
@@ -87,6 +87,28 @@ def port_of(door: Door) -> int:
     address = ports[0].getHost()
     assert isinstance(address, IPv4Address)
     return address.port
+
+
+class Crowds(SynchronousTestCase):
+    """How many may come at one time."""
+
+    def test_backlog(self) -> None:
+        """Many may wait at a port unless its endpoint says otherwise."""
+        for given, made in (
+            ("tcp:1:interface=127.0.0.1", "tcp:1:interface=127.0.0.1:backlog=1024"),
+            ("unix:/run/x", "unix:/run/x:backlog=1024"),
+            ("tcp:1:backlog=5", "tcp:1:backlog=5"),
+            ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
+        ):
+            self.assertEqual(with_backlog(given), made)
+
+    def test_listens(self) -> None:
+        """Every kind of endpoint that gets a backlog takes one."""
+        reactor = MemoryReactor()
+        for endpoint in ("tcp:1", "tcp6:1", f"unix:{self.mktemp()}"):
+            Door(reactor, "listen", endpoint).open()
+        self.assertEqual([one[2] for one in reactor.tcpServers], [1024, 1024])
+        self.assertEqual([one[2] for one in reactor.unixServers], [1024])
 
 
 class Refusals(SynchronousTestCase):
