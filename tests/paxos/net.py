@@ -25,6 +25,7 @@ import msgspec
 
 from coord.limits import MESSAGE_BYTES_SOFT, TICK_SECONDS
 from coord.paxos.acceptor import size_of
+from coord.paxos.ballot import Ballot
 from coord.paxos.durable import Durable, Header, Save, Value, Vote
 from coord.paxos.effects import Effects, Recall
 from coord.paxos.membership import Configuration, Governs
@@ -159,7 +160,7 @@ class Net:
         if (parcel.sender, parcel.to) in self.cuts or self.members[parcel.to].replica is None:
             return
         self.delivered.append(parcel)
-        self.tell(f"{parcel.sender} -> {parcel.to}  {parcel.message}")
+        self.tell(f"{parcel.sender} -> {parcel.to}  {describe_message(parcel.message)}")
         step = self[parcel.to].step
         self._obey(parcel.to, step(self.clock(parcel.to), parcel.sender, parcel.message))
 
@@ -293,7 +294,7 @@ class Net:
         if effects.save is not None:
             member.disk.pending.append(effects.save)
             member.saves += 1
-            self.tell(f"{name} saves   {describe_save(effects.save)}")
+            self.tell(f"{name} saves     {describe_save(effects.save)}")
         for envelope in effects.send:
             self.frames[type(envelope.message).__name__] += 1
             for to in envelope.to:
@@ -306,7 +307,7 @@ class Net:
             floor = self._floors.pop((name, readable.number))
             assert readable.slot >= floor, f"{name} reads at {readable.slot}, {floor} was known"
             member.points[readable.number] = readable.slot
-            self.tell(f"{name} reads   at slot {readable.slot}")
+            self.tell(f"{name} reads     at slot {readable.slot}")
         for recall in effects.recall:
             self._recall(member, recall)
 
@@ -316,7 +317,7 @@ class Net:
         member.log[slot] = value
         assert self.agreed.setdefault(slot, value) == value, f"disagreement about {slot}"
         assert self.copies(slot) >= self.majority, f"slot {slot} is not on a majority's disks"
-        self.tell(f"{member.name} chooses slot {slot}: {value!r}")
+        self.tell(f"{member.name} takes     {slot}={describe(value)}")
 
     def copies(self, slot: int) -> int:
         """Return on how many disks the value agreed upon stands."""
@@ -350,8 +351,31 @@ class Net:
         return any(disk.pending and not disk.is_held for disk in disks)
 
 
+def describe(value: object) -> str:
+    """Return a value as the transcript shows it."""
+    match value:
+        case Ballot():
+            return value.describe()
+        case Vote():
+            return f"{value.slot}={describe(value.value)}@{value.ballot.describe()}"
+        case bytes():
+            return value.decode() or "no-op"
+        case tuple():
+            return "[" + " ".join(describe(one) for one in value) + "]"
+        case _:
+            return str(value)
+
+
+def describe_message(message: Message) -> str:
+    """Return a message in one line: its name, then its fields."""
+    fields = [
+        f"{field.name}={describe(getattr(message, field.name))}"
+        for field in msgspec.structs.fields(message)
+    ]
+    return f"{type(message).__name__:<11}{' '.join(fields)}"
+
+
 def describe_save(save: Save) -> str:
     """Return a save in one line."""
     header = save.header
-    votes = " ".join(f"{vote.slot}={vote.value!r}@{vote.ballot.describe()}" for vote in save.votes)
-    return f"promised {header.promised.describe()} chosen {header.chosen} votes [{votes}]"
+    return f"promised={describe(header.promised)} chosen={header.chosen} {describe(save.votes)}"
