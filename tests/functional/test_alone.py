@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import signal
 import urllib.error
 import urllib.request
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from unittest import SkipTest
 
 from twisted.trial.unittest import TestCase
@@ -115,7 +116,9 @@ class Crowd(TestCase):
                 """Say whether two are in; who asked before may still be on the way out."""
                 link = node.link()
                 self.addCleanup(link.close)
-                with suppress(ConnectionError):  # whoever is refused may not even be told
+                with contextlib.suppress(
+                    ConnectionError
+                ):  # whoever is refused may not even be told
                     if link.ask("PING") == "OK":
                         admitted.append(link)
                 return len(admitted) == 2
