@@ -118,7 +118,7 @@ class Crowd(TestCase):
                 self.addCleanup(link.close)
                 with contextlib.suppress(
                     ConnectionError
-                ):  # whoever is refused may not even be told
+                ):  # who is refused may not hear why
                     if link.ask("PING") == "OK":
                         admitted.append(link)
                 return len(admitted) == 2
