@@ -116,9 +116,7 @@ class Crowd(TestCase):
                 """Say whether two are in; who asked before may still be on the way out."""
                 link = node.link()
                 self.addCleanup(link.close)
-                with contextlib.suppress(
-                    ConnectionError
-                ):  # who is refused may not hear why
+                with contextlib.suppress(ConnectionError):  # who is refused may not hear why
                     if link.ask("PING") == "OK":
                         admitted.append(link)
                 return len(admitted) == 2
