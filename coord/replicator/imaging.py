@@ -96,8 +96,9 @@ class Imaging:
         due = self._since_bytes >= max(self._every_bytes, self._image_bytes)
         if due and self._running is None:
             self._since_bytes = 0
-            self._running = ensureDeferred(self._make())
-            self._running.addErrback(self._failed)
+            running = self._running = ensureDeferred(self._make())
+            running.addErrback(self._failed)
+            running.addBoth(self._ended)
 
     def stop(self) -> None:
         """Give up the image under way, if any."""
@@ -107,8 +108,8 @@ class Imaging:
     async def _make(self) -> None:
         slot = self._applier.slot
         beside = Beside(_VERSION, slot, self._applier.time_ms, self._applier.origins.known())
-        picture = self._applier.store.picture()
         writer = self._journal.start_image(slot)
+        picture = self._applier.store.picture()
         size_bytes = 0
         try:
             await writer.add(_ENCODER.encode(beside))
@@ -122,7 +123,6 @@ class Imaging:
             raise
         finally:
             picture.close()
-            self._running = None
         self._image_bytes = size_bytes
         self.images += 1
         self._trim(slot)
@@ -134,6 +134,9 @@ class Imaging:
             keep_from = self._marks.popleft()[0]
         if keep_from:
             self._journal.trim(min(slot, keep_from) + 1)
+
+    def _ended(self, result: object) -> None:
+        self._running = None
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):

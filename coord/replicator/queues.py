@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain
 from typing import Final, TypeAlias, cast
 
-from coord.commands import WRITES, Read, Write, weight_bytes
+from coord.commands import WRITES, Read, Rev, Write, weight_bytes
 from coord.errors import CoordError, Overloaded, TooLarge, Unavailable, Unknown
 from coord.limits import (
     BATCH_BYTES_SOFT,
@@ -49,7 +49,7 @@ class Group:
     @property
     def is_local(self) -> bool:
         """Whether it asks for nothing but this node as it stands."""
-        return all(getattr(one, "local", False) for one in self.commands)
+        return all(isinstance(one, Rev) or getattr(one, "local", False) for one in self.commands)
 
     def read_by(self, answer: Callable[[Read], Result]) -> list[Result]:
         """Return what ``answer`` says to each command of a group that only reads."""

@@ -11,7 +11,8 @@ else runs inside a change of state, and a thousand requests in a turn cost one o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
@@ -30,6 +31,7 @@ from coord.limits import (
     TICK_SECONDS,
 )
 from coord.paxos.acceptor import size_of
+from coord.paxos.ballot import NEVER
 from coord.paxos.durable import Value
 from coord.paxos.effects import Chosen, Effects, Recall
 from coord.paxos.messages import Supply
@@ -38,7 +40,7 @@ from coord.paxos.timing import Timing
 from coord.replicator.applier import FOUNDER, Applier
 from coord.replicator.imaging import Imaging
 from coord.replicator.interfaces import IJournal, IPeers
-from coord.replicator.queues import UNAVAILABLE, Group, Reads, Writes
+from coord.replicator.queues import UNAVAILABLE, Call, Group, Reads, Writes
 from coord.results import Items
 from coord.wire import peer as wire
 from coord.wire.values import Batch, encode_batch, stamp
@@ -105,13 +107,15 @@ class Replicator:
         self._writes = Writes(identity.node, identity.incarnation)
         self._reads = Reads(identity.incarnation << 32)
         self._proposals: deque[bytes] = deque()
-        self._answers: list[Callable[[], None]] = []
+        self._answers: list[Call] = []
         self._turn_call: IDelayedCall | None = None
         self._tick_call: IDelayedCall | None = None
-        self._sent_to: str | None = None
+        self._sent_under = NEVER
         self._sent_at = self._began_at
         self._must_send_again = False
         self._fault: str | None = None
+        self._is_broken = False
+        self._complained: set[str] = set()
         self._imaging = Imaging(
             reactor,
             journal,
@@ -130,13 +134,11 @@ class Replicator:
 
     def stop(self) -> None:
         """Take part no more; what waits is answered ``UNAVAILABLE`` or ``UNKNOWN``."""
+        self._withdraw("stopped")
         for call in (self._turn_call, self._tick_call):
             if call is not None and call.active():
                 call.cancel()
         self._turn_call = self._tick_call = None
-        self._fault = self._fault or "stopped"
-        self._imaging.stop()
-        self._expire(float("inf"))
         self._fire()
 
     # -- the coordinator's side --------------------------------------------------------------
@@ -145,7 +147,8 @@ class Replicator:
         error = UNAVAILABLE if self._fault else self._writes.add(group)
         if error is not None:
             group.refuse(error)
-        self._wake()
+        else:
+            self._wake()
 
     def read(self, group: Group) -> None:
         """Answer a group of linearizable reads, at once where that is possible."""
@@ -160,48 +163,65 @@ class Replicator:
             self._wake()
 
     def answer(self, group: Group) -> None:
-        """Answer a group of reads from the store as it stands."""
+        """Answer a group of reads from the store as it stands, unless that cannot be trusted."""
+        if self._is_broken:
+            group.refuse(UNAVAILABLE)
+            return
         group.settle(group.read_by(self.store.answer))
 
     # -- what journal and links say ------------------------------------------------------------
     def received(self, sender: str, frame: bytes) -> None:
         """Take a frame of a peer; raises `ValueError` where it is not a message."""
         message = wire.decode(frame)
-        if self._fault:
-            return
         if isinstance(message, wire.Forward):
             self._forwarded(message)
+            self._wake()
         else:
-            self._obey(self._replica.step(self.now(), sender, message))
-        self._wake()
+            self._take(self._replica.step, sender, message)
 
     def connected(self, peer: str) -> None:
         """Take note of a link; what was sent before may be lost, so send it again."""
-        if not self._fault:
-            self._obey(self._replica.connected(self.now(), peer))
-            self._must_send_again |= peer == self._sent_to
-            self._wake()
+        self._must_send_again |= peer == self._replica.leader
+        self._take(self._replica.connected, peer)
 
     def disconnected(self, peer: str) -> None:
         """Take note that a link is gone."""
-        if not self._fault:
-            self._obey(self._replica.disconnected(self.now(), peer))
-            self._wake()
+        self._take(self._replica.disconnected, peer)
 
     def saved(self, ticket: int) -> None:
         """Take note that saves are on the disk."""
-        if not self._fault:
-            self._obey(self._replica.saved(self.now(), ticket))
-            self._wake()
+        self._take(self._replica.saved, ticket)
 
     def failed(self, error: Exception) -> None:
         """Stop acknowledging: the disk has failed, and what it holds is not known any more."""
         self._log.critical("the journal failed, this node stops serving: {error}", error=error)
-        self._fault = f"journal: {error}"
+        self._withdraw(f"journal: {error}")
+
+    # -- the loop -----------------------------------------------------------------------------
+    def _take(self, enter: Callable[..., Effects], *what: object) -> None:
+        """Put one input to the core and do what it wants."""
+        if self._fault is None:
+            with self._bugs_stop_us():
+                self._obey(enter(self.now(), *what))
+        self._wake()
+
+    @contextmanager
+    def _bugs_stop_us(self) -> Iterator[None]:
+        """Stop serving rather than answer wrongly, should an invariant turn out not to hold."""
+        try:
+            yield
+        except Exception as error:
+            self._log.failure("a bug: this node stops serving; restart it, and report this")
+            self._is_broken = True
+            self._withdraw(f"bug: {error!r}")
+
+    def _withdraw(self, reason: str) -> None:
+        """Take part no more, and answer what waits."""
+        self._fault = self._fault or " ".join(reason.split())
+        self._imaging.stop()
         self._expire(float("inf"))
         self._wake()
 
-    # -- the loop -----------------------------------------------------------------------------
     def _obey(self, effects: Effects) -> None:
         """Do what the core wants, in its order. The only function that does."""
         if effects.save is not None:
@@ -239,37 +259,37 @@ class Replicator:
 
     def _turn(self) -> None:
         self._turn_call = None
-        if not self._fault:
-            self._send_batches()
-            self._ask()
-            self._obey(self._replica.announce(self.now()))
-            self._answer_ready()
-            self._imaging.consider()
+        if self._fault is None:
+            with self._bugs_stop_us():
+                self._send_batches()
+                self._ask()
+                self._obey(self._replica.announce(self.now()))
+                self._answer_ready()
+                self._imaging.consider()
         self._fire()
         self._peers.flush()
 
     def _fire(self) -> None:
         """Tell everyone what happened, now that nothing is changing."""
-        for watch in self.store.publish():
-            watch.wake()
-        answers, self._answers = self._answers, []
-        for answer in answers:
+        calls: list[Call] = [watch.wake for watch in self.store.publish()]
+        calls += self._answers
+        self._answers = []
+        for call in calls:
             try:
-                answer()
+                call()
             except Exception:
-                self._log.failure("a front end failed to take an answer")
+                self._log.failure("a front end failed to take what it was told")
 
     def _tick(self) -> None:
         self._tick_call = self._reactor.callLater(TICK_SECONDS, self._tick)
-        if self._fault:
+        if self._fault is not None:
             return
         now = self.now()
-        self._obey(self._replica.tick(now))
         self._expire(now)
         late = now - self._sent_at > FORWARD_AGAIN_SECONDS
         if late and self._writes.flights and not self._replica.is_leading:
             self._must_send_again = True
-        self._wake()
+        self._take(self._replica.tick)
 
     def _expire(self, now: float) -> None:
         self._answers += self._writes.expire(now)
@@ -284,9 +304,9 @@ class Replicator:
         self._proposals.clear()
         leader = self._replica.leader
         if leader is None or leader not in self._peers.connected():
-            self._sent_to = None
+            self._sent_under = NEVER
             return
-        self._must_send_again |= leader != self._sent_to
+        self._must_send_again |= self._replica.ballot != self._sent_under
         payloads = self._due()
         if payloads:
             self._forward(leader, payloads)
@@ -302,7 +322,7 @@ class Replicator:
         return again
 
     def _forward(self, leader: str, payloads: Sequence[bytes]) -> None:
-        self._sent_to = leader
+        self._sent_under = self._replica.ballot
         piece: list[bytes] = []
         size_bytes = 0
         for payload in payloads:
@@ -322,12 +342,15 @@ class Replicator:
         """Propose: the founding write first, then batches of others and of our own."""
         now = self.now()
         room = self._replica.room(now)
-        if room and self._replica.may_found:
-            self._propose([self._genesis()])
-            room -= 1
-        if self._sent_to != self._identity.node or self._must_send_again:
+        if self._applier.slot == 0:
+            # Nothing is proposed beside the founding write: were it lost, and what came after it
+            # not, a later leader would fill its slot with nothing.
+            if room and self._replica.may_found:
+                self._propose([self._genesis()], now)
+            return
+        if self._replica.ballot != self._sent_under or self._must_send_again:
             self._proposals.extend(flight.payload for flight in self._writes.flights)
-            self._sent_to, self._must_send_again = self._identity.node, False
+            self._sent_under, self._must_send_again = self._replica.ballot, False
             self._sent_at = now
         batches: list[bytes] = []
         while room > len(batches) and self._proposals:
@@ -335,13 +358,14 @@ class Replicator:
         while room > len(batches) and (flight := self._writes.next_batch()) is not None:
             batches.append(flight.payload)
             self._sent_at = now
-        self._propose(batches)
+        self._propose(batches, now)
 
-    def _propose(self, batches: Sequence[bytes]) -> None:
+    def _propose(self, batches: Sequence[bytes], now: float) -> None:
+        """Propose batches for which there was room ``now``: a moment later there may be less."""
         if batches:
             time_ms = max(self._time_ms(), self._applier.time_ms)
             values: list[Value] = [stamp(batch, time_ms) for batch in batches]
-            self._obey(self._replica.propose(self.now(), values))
+            self._obey(self._replica.propose(now, values))
 
     def _genesis(self) -> bytes:
         members = tuple(sorted(self._identity.addresses.items()))
@@ -359,7 +383,8 @@ class Replicator:
 
         def found(values: Sequence[Value]) -> None:
             oldest = 0 if values else self._journal.oldest()
-            if oldest > recall.slot:
+            if oldest > recall.slot and recall.peer not in self._complained:
+                self._complained.add(recall.peer)
                 self._log.warn(
                     "{peer} asks for slot {slot}, but the log begins at {oldest}",
                     peer=recall.peer,
