@@ -381,10 +381,14 @@ VERBS: Final[tuple[Verb, ...]] = (
 
 
 def weight_bytes(commands: Iterable[Command]) -> int:
-    """Return about how much memory and wire some commands take."""
+    """Return about how much memory and wire some commands take, and never less than the wire."""
     return sum(
         64
-        + len(getattr(command, "path", "") or getattr(command, "glob", ""))
+        + _width(getattr(command, "path", "") or getattr(command, "glob", ""))
         + len(getattr(command, "value", b""))
         for command in commands
     )
+
+
+def _width(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

@@ -61,9 +61,7 @@ from coord.paxos.timing import Dice, Timing
 class Replica:
     """One node's part in choosing one log."""
 
-    def __init__(
-        self, node: str, durable: Durable, timing: Timing, dice: Dice, now: float
-    ) -> None:
+    def __init__(self, node: str, durable: Durable, timing: Timing, dice: Dice, now: float) -> None:
         self._state = State(node, durable, timing, now)
         self._timing = timing
         self._acceptor = self._state.acceptor
@@ -117,6 +115,12 @@ class Replica:
         return self._followed.node if self._followed != NEVER and fresh else None
 
     @property
+    def ballot(self) -> Ballot:
+        """The ballot of the leader that this node follows or is; NEVER where it knows none."""
+        leadership = self._leadership
+        return leadership.ballot if leadership is not None else self._followed
+
+    @property
     def role(self) -> str:
         """``leader``, ``follower``, ``candidate`` or ``observer``."""
         if self.node not in self.configuration.voters:
@@ -151,8 +155,7 @@ class Replica:
         """Return the replica in one line."""
         self._state.now = now
         leadership = self._leadership
-        ballot = leadership.ballot if leadership else self._followed
-        line = f"{self.node} {self.role} b={ballot.describe()} chosen {self.chosen}"
+        line = f"{self.node} {self.role} b={self.ballot.describe()} chosen {self.chosen}"
         if leadership is not None:
             slots = leadership.slots.opened
             span = f"{min(slots)}..{max(slots)}" if slots else "-"

@@ -175,7 +175,6 @@ class Replicator:
         message = wire.decode(frame)
         if isinstance(message, wire.Forward):
             self._forwarded(message)
-            self._wake()
         else:
             self._take(self._replica.step, sender, message)
 
@@ -200,9 +199,10 @@ class Replicator:
     # -- the loop -----------------------------------------------------------------------------
     def _take(self, enter: Callable[..., Effects], *what: object) -> None:
         """Put one input to the core and do what it wants."""
-        if self._fault is None:
-            with self._bugs_stop_us():
-                self._obey(enter(self.now(), *what))
+        if self._fault is not None:
+            return
+        with self._bugs_stop_us():
+            self._obey(enter(self.now(), *what))
         self._wake()
 
     @contextmanager
@@ -337,6 +337,7 @@ class Replicator:
     def _forwarded(self, message: wire.Forward) -> None:
         if self._replica.is_leading and len(self._proposals) < PROPOSALS_MAX:
             self._proposals.extend(message.batches)
+            self._wake()
 
     def _lead(self) -> None:
         """Propose: the founding write first, then batches of others and of our own."""
