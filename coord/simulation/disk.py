@@ -1,8 +1,7 @@
 """A disk that is slow, and forgets what was not yet synced; provides ``IJournal``.
 
-The *platter* holds what is durable, as encoded bytes: no life of a node shares an object with
-an earlier one. A save waits in the queue until a sync takes all that waits (group commit) and
-is durable when that sync ends; the process hears of it a little later.
+Everything asked of a journal waits in one queue until a sync takes all that waits (group
+commit), and is done when that sync ends; the process hears of it a little later.
 
 A crash keeps some prefix of the saves that were under way, never one without all before it.
 The save after that prefix may be *torn*, written in part: as SQLite's log does, recovery drops
@@ -12,20 +11,23 @@ it whole.
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
-from coord.paxos.durable import Durable, Header, Save, Value, Vote
+from coord.journal.errors import ClosedError
+from coord.paxos.durable import Header, Save, Value
 from coord.replicator.interfaces import IJournalObserver, Recovered
+from coord.simulation.platter import Platter, Written
 from coord.simulation.world import Process, World
 
-_ENCODER: Final = msgspec.msgpack.Encoder()
-_HEADER: Final = msgspec.msgpack.Decoder(Header)
-_VOTE: Final = msgspec.msgpack.Decoder(Vote)
+
+class DiskFull(OSError):
+    """What a disk says that was made to fail; to log it is right."""
 
 
 class DiskMix(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,58 +49,6 @@ class DiskMix(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class _Queued(msgspec.Struct, frozen=True):
-    """One save as bytes."""
-
-    ticket: int
-    header: bytes
-    votes: tuple[tuple[int, bytes], ...]
-
-
-class Platter:
-    """What is durable."""
-
-    def __init__(self, initial: Header) -> None:
-        self.incarnation = 0
-        self.header = _ENCODER.encode(initial)
-        self.votes: dict[int, bytes] = {}
-        self.oldest = 1
-        self.image_slot = 0
-        self.image: tuple[bytes, ...] = ()
-
-    def apply(self, save: _Queued) -> None:
-        """Make one save durable."""
-        self.header = save.header
-        for slot, vote in save.votes:
-            if slot >= self.oldest:
-                self.votes[slot] = vote
-
-    def trim(self, slot: int) -> None:
-        """Drop all votes before ``slot``."""
-        for old in range(self.oldest, slot):
-            self.votes.pop(old, None)
-        self.oldest = max(self.oldest, slot)
-
-    def durable(self) -> Durable:
-        """Return what a replica starts from."""
-        header = _HEADER.decode(self.header)
-        slots = sorted(slot for slot in self.votes if slot > self.image_slot)
-        votes = tuple(_VOTE.decode(self.votes[slot]) for slot in slots)
-        return Durable(header, votes, self.image_slot)
-
-    def values(self, slot: int, until: int, size_bytes_max: int) -> list[Value]:
-        """Return consecutive values from ``slot`` on; as many as fit, at least one."""
-        values: list[Value] = []
-        size = 0
-        while slot < until and slot in self.votes:
-            size += len(self.votes[slot])
-            if values and size > size_bytes_max:
-                break
-            values.append(_VOTE.decode(self.votes[slot]).value)
-            slot += 1
-        return values
-
-
 class Disk:
     """The disk of one machine, which outlives its processes."""
 
@@ -110,6 +60,8 @@ class Disk:
         self.failing = False
         self.ambush: Callable[[], None] | None = None
         """What is to happen while the next save is under way."""
+        self.promise_ambush: Callable[[], None] | None = None
+        """What is to happen just after the next promise was saved, and told."""
         self._journal: SimulatedJournal | None = None
 
     def open(self, process: Process) -> SimulatedJournal:
@@ -127,26 +79,31 @@ class Disk:
         self.failing = True
 
     def crash(self) -> None:
-        """Keep a prefix of what was under way; forget the rest."""
+        """Keep a prefix of the saves that were under way; forget the rest."""
         journal, self._journal = self._journal, None
         if journal is None:
             return
         pending = journal.abandon()
         kept = self.world.dice.randint(0, len(pending)) if not self.failing else 0
-        for save in pending[:kept]:
-            self.platter.apply(save)
+        for asked in pending[:kept]:
+            asked.do()
         self.world.count("saves kept by a crash", kept)
-        lost = len(pending) - kept
-        self.world.count("saves lost in a crash", lost)
-        if lost and self.world.chance(0.5):
+        self.world.count("saves lost in a crash", len(pending) - kept)
+        if kept < len(pending) and self.world.chance(0.5):
             self.world.count("saves torn")
 
     def spring(self) -> None:
-        """Let what lies in ambush happen, some time before this save's sync is surely over."""
+        """Let what lies in ambush happen now that a save is under way."""
         ambush, self.ambush = self.ambush, None
         if ambush is not None:
-            delay = self.world.dice.random() * (self.mix.sync_seconds + self.mix.spread_seconds)
-            self.world.schedule(delay, None, ambush)
+            slowest = self.mix.sync_seconds + self.mix.spread_seconds
+            self.world.schedule(self.world.dice.random() * slowest, None, ambush)
+
+    def promised(self) -> None:
+        """Let what lies in ambush for a promise happen now that the process knows it saved."""
+        ambush, self.promise_ambush = self.promise_ambush, None
+        if ambush is not None:
+            self.world.schedule(self.world.dice.random() * 0.002, None, ambush)
 
     def sync_seconds(self) -> float:
         """Return how long the next sync takes."""
@@ -160,27 +117,39 @@ class Disk:
         return seconds
 
 
+class _Asked(msgspec.Struct, frozen=True):
+    """Something asked of the disk: a save with its ticket, or whatever fires ``done``."""
+
+    do: Callable[[], object]
+    ticket: int = 0
+    done: Deferred[Any] | None = None
+
+
 class SimulatedJournal:
     """``IJournal`` for one life of one node."""
 
     def __init__(self, disk: Disk, process: Process) -> None:
         self._disk = disk
+        self._platter = disk.platter
         self._process = process
         self._observer: IJournalObserver | None = None
-        self._waiting: list[_Queued] = []
-        self._syncing: list[_Queued] = []
+        self._waiting: list[_Asked] = []
+        self._syncing: list[_Asked] = []
         self._busy = False
         self._gone = False
-        self._failed = False
-        self._idle: deque[Deferred[None]] = deque()
+        self._refusal: Exception | None = None
+        self._is_closing = False
+        self._closing: list[Deferred[None]] = []
+        self._writer: SimulatedImageWriter | None = None
         self._told = 0
+        self._promise_ticket = 0
 
     # -- IJournal ------------------------------------------------------------------------
     def recover(self) -> Recovered:
         """Read the platter and count one more life."""
-        platter = self._disk.platter
-        platter.incarnation += 1
-        return Recovered(platter.incarnation, platter.durable(), iter(platter.image))
+        self._platter.incarnation += 1
+        durable, image = self._platter.durable(), iter(self._platter.image)
+        return Recovered(self._platter.incarnation, durable, image)
 
     def observe(self, observer: IJournalObserver) -> None:
         """Say who is told."""
@@ -189,64 +158,83 @@ class SimulatedJournal:
 
     def save(self, save: Save) -> None:
         """Queue a save for the next sync."""
-        votes = tuple((vote.slot, _ENCODER.encode(vote)) for vote in save.votes)
-        self._waiting.append(_Queued(save.ticket, _ENCODER.encode(save.header), votes))
         self._disk.world.count("saves")
-        if not self._busy:
-            self._busy = True
-            self._disk.world.schedule(0.0, None, self._sync)
+        self._ask(_Asked(partial(self._platter.write, Written.of(save)), save.ticket))
+        if not save.votes:
+            self._promise_ticket = save.ticket
         self._disk.spring()
 
     def read(self, slot: int, until: int, size_bytes_max: int) -> Deferred[Sequence[Value]]:
-        """Fire with what the platter has, after a while."""
-        answer: Deferred[Sequence[Value]] = Deferred()
+        """Fire with what the log has once all that was asked before is done."""
         self._disk.world.count("log reads")
-
-        def done() -> None:
-            answer.callback(self._disk.platter.values(slot, until, size_bytes_max))
-
-        self.later(done)
-        return answer
+        return self.ask(partial(self._platter.values, slot, until, size_bytes_max))
 
     def oldest(self) -> int:
         """Return the first slot not yet trimmed."""
-        return self._disk.platter.oldest
+        return self._platter.oldest
 
     def start_image(self, slot: int) -> SimulatedImageWriter:
-        """Begin an image of the state after ``slot``."""
-        return SimulatedImageWriter(self, slot)
+        """Begin an image; `ValueError` where one is under way, or the newest is no older."""
+        if self._writer is not None and not self._writer.ended:
+            raise ValueError("one image at a time")
+        if slot < self._platter.image_slot:
+            raise ValueError("an image never takes the place of a newer one")
+        self._writer = SimulatedImageWriter(self, slot)
+        return self._writer
 
     def trim(self, slot: int) -> None:
-        """Drop the log before ``slot``."""
+        """Drop the log before ``slot``; `ValueError` where no image covers it."""
+        if slot > self._platter.image_slot + 1:
+            raise ValueError("what no image covers is not trimmed")
         self._disk.world.count("trims")
-        self._disk.platter.trim(slot)
+        self._platter.trim(slot)
 
     def close(self) -> Deferred[None]:
         """Fire once all that was queued is durable."""
         closed: Deferred[None] = Deferred()
-        if self._busy and not self._failed:
-            self._idle.append(closed)
-        else:
-            self.later(closed.callback, None)
+        self._is_closing = True
+        self._closing.append(closed)
+        if not self._busy:
+            self._close()
         return closed
 
     # -- the disk's side -------------------------------------------------------------------
-    def finish_image(self, slot: int, pieces: tuple[bytes, ...]) -> None:
+    def ask(self, do: Callable[[], object]) -> Deferred[Any]:
+        """Queue something; fires with what it returns, or fails as the disk did."""
+        done: Deferred[Any] = Deferred()
+        self._ask(_Asked(do, done=done))
+        return done
+
+    def put_image(self, slot: int, pieces: tuple[bytes, ...]) -> None:
         """Make an image the one that recovery reads."""
-        platter = self._disk.platter
-        if not self._gone and slot >= platter.image_slot:
-            platter.image_slot, platter.image = slot, pieces
-            self._disk.world.count("images")
+        self._disk.world.count("images")
+        self._platter.put_image(slot, pieces)
 
-    def abandon(self) -> list[_Queued]:
-        """Return all that was not durable when the process crashed."""
+    def abandon(self) -> list[_Asked]:
+        """Return the saves that were not durable when the process crashed."""
         self._gone = True
-        return self._syncing + self._waiting
+        return [asked for asked in self._syncing + self._waiting if asked.ticket]
 
-    def later(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Let the process hear of something as long after now as a sync takes."""
-        delay = self._disk.sync_seconds()
-        self._disk.world.schedule(delay, self._process, function, *arguments)
+    def _ask(self, asked: _Asked) -> None:
+        refusal = self._refusal
+        if refusal is None and self._is_closing:
+            refusal = ClosedError("the journal is closed")
+        if refusal is not None:
+            self._refuse([asked], refusal)
+            return
+        self._waiting.append(asked)
+        if not self._busy:
+            self._busy = True
+            self._disk.world.schedule(0.0, None, self._sync)
+
+    def _refuse(self, refused: list[_Asked], refusal: Exception) -> None:
+        for asked in refused:
+            if asked.done is not None:
+                self._tell_soon(asked.done.errback, Failure(refusal))
+
+    def _tell_soon(self, function: Callable[..., object], *arguments: Any) -> None:
+        world = self._disk.world
+        world.schedule(world.dice.random() * 0.0002, self._process, function, *arguments)
 
     def _sync(self) -> None:
         """Take all that waits; it is durable when the sync ends."""
@@ -259,62 +247,79 @@ class SimulatedJournal:
     def _synced(self) -> None:
         if self._gone:
             return
-        world = self._disk.world
         if self._disk.failing:
-            self._failed = True
-            world.schedule(0.0, self._process, self._tell_failure)
+            self._fail(DiskFull("simulated: the disk is full"))
             return
-        for save in self._syncing:
-            self._disk.platter.apply(save)
-        ticket, self._syncing = self._syncing[-1].ticket, []
-        world.schedule(world.dice.random() * 0.0002, self._process, self._tell, ticket)
+        ticket = 0
+        for asked in self._syncing:
+            ticket = asked.ticket or ticket
+            result = asked.do()
+            if asked.done is not None:
+                self._tell_soon(asked.done.callback, result)
+        self._syncing = []
+        if ticket:
+            self._tell_soon(self._tell, ticket)
         if self._waiting:
             self._sync()
             return
         self._busy = False
-        while self._idle:
-            world.schedule(0.001, self._process, self._idle.popleft().callback, None)
+        self._close()
+
+    def _close(self) -> None:
+        closing, self._closing = self._closing, []
+        for closed in closing:  # after all that was told before
+            self._disk.world.schedule(0.001, self._process, closed.callback, None)
+
+    def _fail(self, error: DiskFull) -> None:
+        self._refusal = error
+        self._refuse(self._syncing + self._waiting, error)
+        self._syncing, self._waiting = [], []
+        self._busy = False
+        self._tell_soon(self._tell_failure, error)
+        self._close()
 
     def _tell(self, ticket: int) -> None:
         """Tell of a ticket, unless one that stands for it was told already."""
         assert self._observer is not None
         if ticket > self._told:
-            self._told = ticket
+            told, self._told = self._told, ticket
             self._observer.saved(ticket)
+            if told < self._promise_ticket <= ticket:
+                self._disk.promised()
 
-    def _tell_failure(self) -> None:
+    def _tell_failure(self, error: DiskFull) -> None:
         assert self._observer is not None
-        self._observer.failed(OSError("simulated: the disk is full"))
+        self._observer.failed(error)
 
 
 class SimulatedImageWriter:
     """``IImageWriter``: pieces wait in memory until the image is whole."""
 
     def __init__(self, journal: SimulatedJournal, slot: int) -> None:
+        self.ended = False
         self._journal = journal
         self._slot = slot
         self._pieces: list[bytes] = []
 
     def add(self, piece: bytes) -> Deferred[None]:
         """Take one piece."""
+        self._check()
         self._pieces.append(bytes(piece))
-        return self._fired(lambda: None)
+        return self._journal.ask(lambda: None)
 
     def finish(self) -> Deferred[None]:
         """Make it the newest."""
-        pieces = tuple(self._pieces)
-        return self._fired(lambda: self._journal.finish_image(self._slot, pieces))
+        self._check()
+        self.ended = True
+        return self._journal.ask(
+            partial(self._journal.put_image, self._slot, tuple(self._pieces)),
+        )
 
     def abandon(self) -> None:
-        """Forget it."""
+        """Forget it; safe to call more than once."""
+        self.ended = True
         self._pieces.clear()
 
-    def _fired(self, first: Callable[[], None]) -> Deferred[None]:
-        fired: Deferred[None] = Deferred()
-
-        def done() -> None:
-            first()
-            fired.callback(None)
-
-        self._journal.later(done)
-        return fired
+    def _check(self) -> None:
+        if self.ended:
+            raise ValueError("the image has ended")

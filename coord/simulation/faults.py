@@ -14,6 +14,7 @@ from coord.simulation.cluster import Cluster, SimulatedNode
 MENU: Final = (
     ("crash one", 7),
     ("crash in a save", 6),
+    ("crash after a promise", 3),
     ("crash all", 2),
     ("pause", 8),
     ("cut", 8),
@@ -41,6 +42,7 @@ class Faults:
         self._deeds = {
             "crash one": self._crash_one,
             "crash in a save": self._crash_in_a_save,
+            "crash after a promise": self._crash_after_a_promise,
             "crash all": self._crash_all,
             "pause": self._pause,
             "cut": self._cut,
@@ -104,6 +106,12 @@ class Faults:
         if node is not None:
             process = node.process
             node.disk.ambush = partial(self._crash_life, node, process)
+
+    def _crash_after_a_promise(self) -> None:
+        """Crash a node soon after it has told a candidate what it promised."""
+        node = self._dice.choice(self._cluster.up() or [None])
+        if node is not None:
+            node.disk.promise_ambush = partial(self._crash_life, node, node.process)
 
     def _crash_life(self, node: SimulatedNode, process: object) -> None:
         if not self._stopped and node.process is process:

@@ -15,7 +15,7 @@ import msgspec
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from coord.commands import Command, Get, Set, Sync
+from coord.commands import Get, Set, Sync
 from coord.results import Point, Result, Value, Written
 from coord.simulation.checkers import (
     at_most_once,
@@ -25,6 +25,7 @@ from coord.simulation.checkers import (
     watches,
 )
 from coord.simulation.cluster import Cluster, Options, SimulatedNode
+from coord.simulation.disk import DiskFull
 from coord.simulation.faults import Faults
 from coord.simulation.history import History, Operation, Timeline
 from coord.simulation.network import Mix
@@ -69,8 +70,9 @@ class _FailureListener:
         self._violations = violations
 
     def __call__(self, event: LogEvent) -> None:
-        if "log_failure" in event:
-            self._violations.append(f"logged: {event['log_failure'].getErrorMessage()}")
+        failure = event.get("log_failure")
+        if failure is not None and not failure.check(DiskFull):
+            self._violations.append(f"logged: {failure.getErrorMessage()}: {_where(failure.value)}")
 
 
 class Run:
@@ -82,6 +84,7 @@ class Run:
         tell: Callable[[str], object] | None = None,
         options: Options | None = None,
         safety_seconds: float = SAFETY_SECONDS,
+        faults: Callable[[Cluster], Faults] = Faults,
     ) -> None:
         self.seed = seed
         self.world = World(seed, tell)
@@ -91,6 +94,7 @@ class Run:
         self.history = History()
         self._safety_seconds = safety_seconds
         self._cluster = Cluster(self.world, self.options)
+        self._faults = faults(self._cluster)
         self._clients = [Client(f"c{n}", self._cluster, self.history) for n in range(CLIENTS)]
         self._watchers = [
             Watcher(f"w{number}", glob, self._cluster) for number, glob in enumerate(WATCHED)
@@ -105,9 +109,10 @@ class Run:
         try:
             self._live()
         except Exception as error:
-            self.violations.append(f"crashed: {error!r} at {_where(error)}")
+            self.violations.append(f"crashed: {error!r}: {_where(error)}")
         finally:
             globalLogPublisher.removeObserver(listener)
+        self.violations += self._cluster.agreement.violations + self._cluster.digests.violations
         return Report(
             seed=self.seed,
             options=self.options,
@@ -122,7 +127,6 @@ class Run:
         self._cluster.network.mix = Mix()
         if self._recover():
             self._judge()
-        self.violations += self._cluster.agreement.violations + self._cluster.digests.violations
 
     # -- phases ------------------------------------------------------------------------------
     def _safety(self) -> None:
@@ -131,11 +135,10 @@ class Run:
             client.start()
         for watcher in self._watchers:
             watcher.start()
-        faults = Faults(self._cluster)
         self.world.run(until=1.0)
-        faults.start()
+        self._faults.start()
         self.world.run(until=self.world.now + self._safety_seconds)
-        faults.stop()
+        self._faults.stop()
 
     def _recover(self) -> bool:
         """Demand progress of a majority, then of all; say whether all came to rest."""
@@ -189,7 +192,7 @@ class Run:
     def _progress(self, nodes: Sequence[SimulatedNode]) -> bool:
         """Demand a write and a read of every node."""
         began = self.world.now
-        wanted: dict[str, Command] = {node.name: Set("/probe", b"") for node in nodes}
+        wanted: dict[str, Set | Get | Sync] = {node.name: Set("/probe", b"") for node in nodes}
         for node in nodes:
             self._probe(node, wanted)
         if self._until(PROGRESS_SECONDS, lambda: not wanted):
@@ -200,7 +203,7 @@ class Run:
         self.violations.append(f"liveness: after {PROGRESS_SECONDS} s {missing}: {state}")
         return False
 
-    def _probe(self, node: SimulatedNode, wanted: dict[str, Command]) -> None:
+    def _probe(self, node: SimulatedNode, wanted: dict[str, Set | Get | Sync]) -> None:
         """Ask a node for what is still wanted of it, again and again."""
         command = wanted.get(node.name)
         if command is None or not node.is_up:
@@ -223,7 +226,7 @@ class Run:
             operation.returned = self.world.moment()
             operation.outcome = results[0]  # type: ignore[assignment]
             if isinstance(results[0], Written):
-                wanted[node.name] = Get(command.path)
+                wanted[node.name] = Get("/probe")
             elif isinstance(results[0], Value | Point):
                 del wanted[node.name]
             self.world.schedule(0.01, node.process, self._probe, node, wanted)
@@ -233,7 +236,7 @@ class Run:
     def _settle(self) -> bool:
         """Wait until every node has caught up, and no client waits any more."""
         nodes = self._cluster.nodes.values()
-        wanted: dict[str, Command] = {node.name: Sync() for node in nodes}
+        wanted: dict[str, Set | Get | Sync] = {node.name: Sync() for node in nodes}
         for node in nodes:
             self._probe(node, wanted)
         if self._until(CATCH_UP_SECONDS, lambda: not wanted and self._is_settled()):

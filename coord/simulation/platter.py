@@ -1,0 +1,78 @@
+"""What is durable on a simulated disk, as bytes: no life of a node shares an object with another."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from coord.journal.errors import CorruptionError
+from coord.paxos.durable import Durable, Header, Save, Value, Vote
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_HEADER: Final = msgspec.msgpack.Decoder(Header)
+_VOTE: Final = msgspec.msgpack.Decoder(Vote)
+
+
+class Written(msgspec.Struct, frozen=True):
+    """One save as bytes."""
+
+    header: bytes
+    votes: tuple[tuple[int, bytes], ...]
+
+    @classmethod
+    def of(cls, save: Save) -> Written:
+        """Return ``save`` as bytes."""
+        votes = tuple((vote.slot, _ENCODER.encode(vote)) for vote in save.votes)
+        return cls(_ENCODER.encode(save.header), votes)
+
+
+class Platter:
+    """The header, the log and the newest image; ``initial`` stands in for a first header."""
+
+    def __init__(self, initial: Header) -> None:
+        self.incarnation = 0
+        self.oldest = 1
+        self.image_slot = 0
+        self.image: tuple[bytes, ...] = ()
+        self._header = _ENCODER.encode(initial)
+        self._votes: dict[int, bytes] = {}
+
+    def write(self, save: Written) -> None:
+        """Make one save durable."""
+        self._header = save.header
+        for slot, vote in save.votes:
+            if slot >= self.oldest:
+                self._votes[slot] = vote
+
+    def put_image(self, slot: int, pieces: tuple[bytes, ...]) -> None:
+        """Make an image the one that recovery reads."""
+        self.image_slot, self.image = slot, pieces
+
+    def trim(self, slot: int) -> None:
+        """Drop all votes before ``slot``."""
+        for old in range(self.oldest, slot):
+            self._votes.pop(old, None)
+        self.oldest = max(self.oldest, slot)
+
+    def durable(self) -> Durable:
+        """Return what a replica starts from; raise `CorruptionError` where a chosen slot is gone."""
+        header = _HEADER.decode(self._header)
+        for slot in range(self.image_slot + 1, header.chosen + 1):
+            if slot not in self._votes:
+                raise CorruptionError(f"the log lacks slot {slot}, which was chosen")
+        slots = sorted(slot for slot in self._votes if slot > self.image_slot)
+        votes = tuple(_VOTE.decode(self._votes[slot]) for slot in slots)
+        return Durable(header, votes, self.image_slot)
+
+    def values(self, slot: int, until: int, size_bytes_max: int) -> list[Value]:
+        """Return consecutive values from ``slot`` on; as many as fit, at least one."""
+        values: list[Value] = []
+        size_bytes = 0
+        while slot < until and slot in self._votes:
+            size_bytes += len(self._votes[slot])
+            if values and size_bytes > size_bytes_max:
+                break
+            values.append(_VOTE.decode(self._votes[slot]).value)
+            slot += 1
+        return values
