@@ -101,6 +101,8 @@ class Loading:
         assert self._header is not None
         if end.checksum != self._checksum.value() or self._history.rev != self._header.rev:
             raise ValueError("an image was damaged: its checksum is another")
+        if ROOT_KEY not in self._tree.live:
+            raise ValueError("an image without a root")
         self._complete = True
 
     def _add_base(self, versions: list[Version]) -> None:
@@ -110,8 +112,6 @@ class Loading:
                 raise ValueError("an image's nodes are out of order")
             self._last_key = version.key
             tree.put(version)
-        if ROOT_KEY not in tree.live:
-            raise ValueError("an image without a root")
 
     def _add_changes(self, versions: list[Version]) -> None:
         for version in map(self._lean, versions):
