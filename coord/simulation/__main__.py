@@ -1,9 +1,9 @@
 """``python -m coord.simulation --seed N``: see `coord.simulation.cli`."""
 
-from twisted.logger import globalLogBeginner
+from twisted.logger import LogPublisher, globalLogBeginner
 
 from coord.simulation.cli import main
 
 # What simulated nodes log is looked at by the run itself; it is not for this terminal.
-globalLogBeginner.beginLoggingTo([lambda event: None], redirectStandardIO=False)
+globalLogBeginner.beginLoggingTo([LogPublisher()], redirectStandardIO=False)
 raise SystemExit(main())

@@ -122,6 +122,7 @@ class SimulatedNode:
         assert self.process is not None, "the node is down"
         self._cluster.world.say(f"crash {self.describe()}")
         self._cluster.world.count("crashes")
+        self._cluster.world.count("elections", int(self.facts()["elections"]))
         self.process.crash()
         self.process = self._node = None
         self.disk.crash()

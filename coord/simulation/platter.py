@@ -1,4 +1,4 @@
-"""What is durable on a simulated disk, as bytes: no life of a node shares an object with another."""
+"""What is durable on a simulated disk, as bytes: two lives of a node share no object."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ class Platter:
         self.oldest = max(self.oldest, slot)
 
     def durable(self) -> Durable:
-        """Return what a replica starts from; raise `CorruptionError` where a chosen slot is gone."""
+        """Return what a replica starts from.
+
+        :raises CorruptionError: where a slot that was chosen is gone.
+        """
         header = _HEADER.decode(self._header)
         for slot in range(self.image_slot + 1, header.chosen + 1):
             if slot not in self._votes:
