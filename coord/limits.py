@@ -85,6 +85,8 @@ MESSAGE_BYTES_SOFT: Final = 1 * MIB
 """Messages with many values are cut once they hold this much."""
 AHEAD_BYTES_MAX: Final = 64 * MIB
 """Votes kept in memory above the chosen prefix; past it a node does not vote."""
+UNSAVED_BYTES_MAX: Final = 64 * MIB
+"""Values handed to the disk and not yet on it; past it a node neither votes nor proposes."""
 PEER_QUEUE_BYTES_MAX: Final = 32 * MIB
 """Bytes waiting for one peer; past it messages are dropped (Paxos resends)."""
 PEER_WRITE_BYTES_SOFT: Final = 256 * KIB
@@ -138,6 +140,7 @@ assert MESSAGE_BYTES_SOFT + VALUE_OF_SLOT_BYTES_MAX < FRAME_BYTES_MAX
 assert HELLO_BYTES_MAX < PEER_WRITE_BYTES_SOFT < FRAME_BYTES_MAX
 assert REDIAL_SECONDS_MIN <= REDIAL_SECONDS_MAX < SILENCE_SECONDS
 assert FRAME_BYTES_MAX <= PEER_QUEUE_BYTES_MAX <= AHEAD_BYTES_MAX
+assert VALUE_OF_SLOT_BYTES_MAX < UNSAVED_BYTES_MAX
 assert BATCHES_IN_FLIGHT <= ALPHA
 assert 3 * BEAT_SECONDS < LEASE_SECONDS * (1 - CLOCK_DRIFT_MAX)
 assert PIPELINE_REQUESTS_MAX < QUEUE_COMMANDS_MAX

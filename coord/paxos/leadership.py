@@ -36,7 +36,7 @@ class Leadership:
     # -- proposing -------------------------------------------------------------------------
     def room(self) -> int:
         """Return how many new values may be proposed now."""
-        if not self.has_quorum():
+        if self._state.out.is_full or not self.has_quorum():
             return 0
         return self.slots.room(self._state.chosen, self._state.timing.alpha)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+from coord.limits import UNSAVED_BYTES_MAX
+from coord.paxos.acceptor import size_of
 from coord.paxos.durable import Header, Save, Value, Vote
 from coord.paxos.effects import NOTHING, Chosen, Effects, Envelope, Readable, Recall
 from coord.paxos.messages import Message
@@ -22,6 +24,8 @@ class Outbox:
         self._node = node
         self._ticket = 0
         self._saved_ticket = 0
+        self._unsaved: deque[tuple[int, int]] = deque()
+        self._unsaved_bytes = 0
         self._waiting: deque[tuple[int, str, Message]] = deque()
         self._here: deque[Message] = deque()
         self._must_save = False
@@ -63,6 +67,13 @@ class Outbox:
     def saved(self, ticket: int) -> None:
         """Take note that everything up to ``ticket`` is on the disk."""
         self._saved_ticket = max(self._saved_ticket, ticket)
+        while self._unsaved and self._unsaved[0][0] <= ticket:
+            self._unsaved_bytes -= self._unsaved.popleft()[1]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits for the disk that no more should be handed to it."""
+        return self._unsaved_bytes >= UNSAVED_BYTES_MAX
 
     def inbox(self) -> Iterator[Message]:
         """Yield what this node has to tell itself now, and let go what need not wait longer."""
@@ -80,6 +91,9 @@ class Outbox:
         if self._must_save:
             self._ticket += 1
             save = Save(self._ticket, header, tuple(self._votes))
+            size_bytes = sum(size_of(vote.value) for vote in self._votes)
+            self._unsaved.append((self._ticket, size_bytes))
+            self._unsaved_bytes += size_bytes
             self._must_save = False
             self._votes = []
         elif not (self._send or self._chosen or self._readable or self._recall):

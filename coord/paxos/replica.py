@@ -18,8 +18,7 @@ much more of the log, say no, and nothing durable happens. With a quorum of yes 
 promise of the ballot, then asks for the others' (were it to ask first, crash, and forget, it
 might use the ballot twice). Then it leads until it hears of a higher ballot.
 
-Messages that depend on a save wait in ``_bound`` until ``saved`` says that it is on the
-disk; those to this node itself wait there too, so a leader's own vote counts only then.
+What depends on a save, to this node itself too, waits in `coord.paxos.outbox` for ``saved``.
 """
 
 from __future__ import annotations
@@ -236,10 +235,14 @@ class Replica:
     def tick(self, now: float) -> Effects:
         """Take note of the time: beat, send again, stand for election."""
         self._state.now = now
-        if self._leadership is not None:
-            self._tick_leadership(self._leadership)
-        elif now >= self._election_at:
-            self._canvass()
+        if self._leadership is None:
+            if now >= self._election_at:
+                self._canvass()
+        elif self._leadership.is_deaf():
+            self._lead_no_more(NEVER)
+            self._election_at = self._after_lease()
+        else:
+            self._leadership.tick()
         self._fetch()
         question = self._question
         if question is not None and now - question.asked_at > self._timing.retry_seconds:
@@ -312,7 +315,7 @@ class Replica:
     def _on_accept(self, sender: str, message: Accept) -> None:
         if not self._obeys(sender, message.ballot):
             return
-        if not self._acceptor.has_room(message.slot):
+        if not self._state.has_room(message.slot):
             self._learner.aim(message.chosen)
             self._fetch()
             return
@@ -350,7 +353,7 @@ class Replica:
         # A leader learns from votes alone: had a higher ballot chosen something else in a slot
         # that it has open, to announce it would make its own proposal look chosen.
         # What does not join on to the chosen prefix answers a question of an earlier life.
-        if self._leadership is not None or message.slot > self.chosen + 1:
+        if self._leadership is not None or message.slot > self.chosen + 1 or self._out.is_full:
             return
         for slot, value in enumerate(message.values, message.slot):
             self._learner.learn(slot, value)
@@ -360,6 +363,10 @@ class Replica:
     def _after_lease(self) -> float:
         until = max(self._state.now + self._timing.lease_seconds, self._grant.until)
         return until + self._dice.random() * self._timing.spread_seconds
+
+    def _stand_again(self, seconds: float) -> None:
+        wait_seconds = seconds + self._jitter(self._timing.retry_seconds)
+        self._election_at = self._state.now + wait_seconds
 
     def _canvass(self) -> None:
         if self.node not in self.configuration.voters:
@@ -372,8 +379,7 @@ class Replica:
         ballot = max(self._highest, self._acceptor.promised).after(self.node)
         self._followed = NEVER
         self._candidacy = Candidacy(self._state, ballot)
-        self._election_at = self._state.now + self._timing.retry_seconds / 2
-        self._election_at += self._jitter(self._timing.retry_seconds)
+        self._stand_again(self._timing.retry_seconds / 2)
 
     def _on_canvass(self, sender: str, message: Canvass) -> None:
         promised = self._acceptor.promised
@@ -389,8 +395,7 @@ class Replica:
         if candidacy is None or candidacy.ballot != message.ballot:
             return
         if candidacy.endorsed(sender):
-            self._election_at = self._state.now + 2 * self._timing.retry_seconds
-            self._election_at += self._jitter(self._timing.retry_seconds)
+            self._stand_again(2 * self._timing.retry_seconds)
 
     def _on_prepare(self, sender: str, message: Prepare) -> None:
         if sender == self.node:
@@ -433,16 +438,9 @@ class Replica:
         if self._leadership is not None:
             if message.ballot == self._leadership.ballot and message.promised > message.ballot:
                 self._lead_no_more(NEVER)
-                self._election_at = self._state.now + self._jitter(self._timing.retry_seconds)
+                self._stand_again(0.0)
         elif self._candidacy is not None and message.promised > self._candidacy.ballot:
             self._candidacy = None
-
-    def _tick_leadership(self, leadership: Leadership) -> None:
-        if leadership.is_deaf():
-            self._lead_no_more(NEVER)
-            self._election_at = self._after_lease()
-        else:
-            leadership.tick()
 
     # -- reading and learning ----------------------------------------------------------------
     def _ask(self) -> None:

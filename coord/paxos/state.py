@@ -54,6 +54,10 @@ class State:
         """Send ``message`` to all others."""
         self.out.send(self.others, message)
 
+    def has_room(self, slot: int) -> bool:
+        """Say whether memory and the disk allow votes from ``slot`` on."""
+        return not self.out.is_full and self.acceptor.has_room(slot)
+
     def vote(self, ballot: Ballot, slot: int, values: Sequence[Value]) -> None:
         """Vote for values in the slots from ``slot`` on that are not known to be chosen."""
         for number, value in enumerate(values, slot):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from coord.limits import MIB
-from coord.paxos import acceptor
+from coord.paxos import acceptor, outbox
 from coord.paxos.ballot import Ballot
 from coord.paxos.durable import Vote
 from coord.paxos.messages import (
@@ -364,6 +364,37 @@ class Alive(SynchronousTestCase):
         held = sum(acceptor.size_of(vote.value) for vote in net.members["n3"].disk.votes.values())
         self.assertLessEqual(held, 10_000 + acceptor.size_of(value))
         self.assertGreater(held, 5_000)
+
+    def test_slow_disk(self) -> None:
+        """A node whose disk is too slow for the others is left behind, and catches up later."""
+        self.patch(outbox, "UNSAVED_BYTES_MAX", 5000)
+        net = busy()
+        net.hold("n3")
+        for number in range(40):
+            net.propose("n1", b"%d" % number * 200)
+            net.settle()
+            waiting = [vote for save in net.members["n3"].disk.pending for vote in save.votes]
+            waiting_bytes = sum(acceptor.size_of(vote.value) for vote in waiting)
+            self.assertLess(waiting_bytes, 6000)
+        self.assertEqual(len(net.log("n2")), 45)
+        net.release("n3")
+        net.elapse(1.0)
+        self.assertEqual(net.log("n3"), net.log("n1"))
+
+    def test_leader_with_a_slow_disk(self) -> None:
+        """A leader proposes no more than its own disk can take, though others would."""
+        self.patch(outbox, "UNSAVED_BYTES_MAX", 5000)
+        net = busy()
+        net.hold("n1")
+        count = 0
+        while net["n1"].room(net.now):
+            net.propose("n1", b"x" * 1000)
+            net.settle()
+            count += 1
+        self.assertEqual(count, 5)
+        net.release("n1")
+        net.settle()
+        self.assertGreater(net["n1"].room(net.now), 0)
 
     def test_promise_to_the_dead(self) -> None:
         """A promise of a high ballot to a node that died delays nobody for long."""
