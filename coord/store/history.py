@@ -69,17 +69,24 @@ class History:
 
     def trim(self, until: int, changes_max: int) -> None:
         """Drop what only readers before ``until`` would need, ``changes_max`` at most."""
-        forget = self._tree.forget
-        while self.first <= until and changes_max > 0 and self._entries:
-            rev = self.first
-            changes = self.changes(rev)[self._part : self._part + changes_max]
-            for version in changes:
-                forget(version.key, rev)
-            changes_max -= len(changes)
-            self._part += len(changes)
-            if self._part == len(self.changes(rev)):
-                self._entries.pop()
+        entries, forget = self._entries, self._tree.forget
+        rev = self.first
+        while rev <= min(until, self.rev) and changes_max > 0:
+            changes = entries.items[entries.start]
+            if isinstance(changes, Version):
+                forget(changes.key, rev)
+                changes_max -= 1
+            else:
+                part = changes[self._part : self._part + changes_max]
+                for version in part:
+                    forget(version.key, rev)
+                changes_max -= len(part)
+                self._part += len(part)
+                if self._part < len(changes):
+                    return
                 self._part = 0
+            entries.pop()
+            rev += 1
 
 
 class Pins:

@@ -119,6 +119,8 @@ class Loading:
                 self._seal_revision()
             if version.since != self._history.rev + 1:
                 raise ValueError("an image's revisions are out of order")
+            if self._changes and version.key <= self._changes[-1].key:
+                raise ValueError("an image's changes are out of order")
             self._changes.append(version)
             if version.created != GONE:
                 self._tree.put(version)

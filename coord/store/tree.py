@@ -163,24 +163,29 @@ class Tree:
         return None if found is None or found.created == GONE else found
 
     def forget(self, key: str, rev: int) -> None:
-        """Drop the versions of a node that nobody needs who reads at ``rev`` or later."""
+        """Drop what nobody needs who reads at ``rev`` or later, of a node that changed then."""
         past = self.past.get(key)
         if past is None:
             return
         if isinstance(past, Version):
-            if self._needless(past, rev):
+            if _needless(past, rev):
                 self._forget_last(key)
             return
-        while past and self._needless(past.items[past.start], rev):
+        while _needless(past.items[past.start], rev):
             past.pop()
-        if not past:
-            self._forget_last(key)
-
-    def _needless(self, oldest: Version, rev: int) -> bool:
-        """Say so of the oldest version of a node that changed at ``rev``."""
-        return oldest.since < rev or (oldest.since == rev and oldest.created == GONE)
+            if not past.items:
+                self._forget_last(key)
+                return
 
     def _forget_last(self, key: str) -> None:
         del self.past[key]
         if key not in self.live:
             self.order.remove(key)
+
+
+def _needless(oldest: Version, rev: int) -> bool:
+    """Say whether a node's oldest version is not needed by who reads at ``rev`` or later.
+
+    The node changed at ``rev``, so the next version, if any, is of ``rev`` at the latest.
+    """
+    return oldest.since < rev or (oldest.since == rev and oldest.created == GONE)

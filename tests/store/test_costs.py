@@ -13,6 +13,7 @@ from coord.results import Row, Rows
 from coord.store import watches
 from coord.store.history import Pins
 from coord.store.machine import Store
+from coord.store.order import Order
 from coord.store.reads import Reader
 from coord.store.tree import Shelf, Tree, Version
 from coord.store.writes import Writer
@@ -88,9 +89,10 @@ class ReadCostTests(CountingTestCase):
         for child in range(3):
             for grandchild in range(2000):
                 self.set(f"/d/{child}/{grandchild}")
-        looked_at = self.count(Tree, "at")
+        looked_at, asked = self.count(Tree, "at"), self.count(Order, "span")
         self.assertEqual(self.names("/d"), ["0", "1", "2"])
         self.assertLess(looked_at["at"], 10)
+        self.assertLess(asked["span"], 10)
 
     def test_walk_begins_at_once(self) -> None:
         """A walk of much costs nothing before its rows are taken, and then by the row."""

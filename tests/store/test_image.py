@@ -236,6 +236,7 @@ class DamageTests(StoreTestCase):
             [header(rev=2), Base([root]), Changes([a_node("\0a", 1)])],
             [header(rev=2), Base([root]), Changes([a_node("\0a", 2)])],
             [header(rev=1), Base([root]), Changes([gone])],
+            [header(rev=1), Base([root]), Changes([a_node("\0b", 1), a_node("\0a", 1)])],
             [header(rev=1), Changes([a_node("\0a", 1)])],
         ]
         for pieces in wrong:
