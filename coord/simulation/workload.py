@@ -33,6 +33,7 @@ MENU: Final = (
     ("delete", 5),
     ("delete unchanged", 2),
     ("local", 4),
+    ("past", 3),
     ("walk", 4),
     ("sync", 3),
     ("stat", 2),
@@ -130,6 +131,8 @@ class Client:
                 return Delete(key)
             case "delete unchanged":
                 return Delete(key, known)
+            case "past":
+                return Get(key, rev=known)
             case name:
                 return _read(name, key)
 

@@ -56,8 +56,10 @@ def _by_path(history: History) -> dict[str, list[Operation]]:
         command = operation.command
         if not isinstance(command, Get | Set | Add | Delete) or operation.is_refused:
             continue
-        if isinstance(command, Get) and (command.local or operation.is_open):
-            continue
+        if isinstance(command, Get):
+            is_present = not command.local and command.rev is None
+            if operation.is_open or not is_present:
+                continue
         if isinstance(command, Add) and command.sequential:
             continue
         found.setdefault(command.path, []).append(operation)

@@ -80,6 +80,9 @@ class _Sweep:
             if getattr(operation.command, "local", False):
                 self._check_local(operation)
                 continue
+            if getattr(operation.command, "rev", None) is not None:
+                self._check_past(operation)
+                continue
             point = self.point(operation, floor)
             if point is None:
                 self._violations.append(
@@ -104,6 +107,14 @@ class _Sweep:
         """Hold that what a local read shows was true some time, however stale it is."""
         if self.point(operation, 0) is None:
             self._violations.append(f"local read: {operation.describe()} was never true")
+
+    def _check_past(self, operation: Operation) -> None:
+        """Hold that a read of a revision shows what was so after it."""
+        assert isinstance(operation.command, Get)
+        assert operation.command.rev is not None
+        held = self._timeline.held(operation.command.path, operation.command.rev)
+        if not _explains(operation, held):
+            self._violations.append(f"past read: {operation.describe()}, but it was {held!r}")
 
     def point(self, operation: Operation, floor: int) -> int | None:
         """Return the least revision from ``floor`` on at which the outcome is right."""

@@ -154,6 +154,16 @@ class Sweep(SynchronousTestCase):
         self.assertEqual(revisions.check(old, changes), [])
         self.assertNotEqual(revisions.check(invented, changes), [])
 
+    def test_read_of_the_past(self) -> None:
+        """A read of a revision shows what was so then, whatever has happened since."""
+        changes = timeline((5, "/a", b"1"), (6, "/a", b"2"))
+        right, wrong = History(), History()
+        told(right, 1, 2, Get("/a", rev=5), Value(5, b"1"))
+        told(right, 3, 4, Get("/a", rev=4), NoEntry("/a"))
+        told(wrong, 1, 2, Get("/a", rev=5), Value(6, b"2"))
+        self.assertEqual(revisions.check(right, changes), [])
+        self.assertNotEqual(revisions.check(wrong, changes), [])
+
     def test_effect_before_cause(self) -> None:
         """A write of unknown fate is not done before it was asked for."""
         history = History()
