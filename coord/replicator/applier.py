@@ -70,8 +70,11 @@ class Outcome(msgspec.Struct, frozen=True):
 class Own(Protocol):
     """Who knows the batches that this node took."""
 
-    def commands(self, batch: Batch) -> Sequence[Write | Read] | None:
-        """Return the batch's writes with the reads among them; None for another node's."""
+    def commands(self, batch: Batch, value: bytes) -> Sequence[Write | Read] | None:
+        """Return the writes of the batch that ``value`` holds with the reads among them.
+
+        None where it is another node's, or an earlier life's.
+        """
 
 
 class Applier:
@@ -98,7 +101,7 @@ class Applier:
         is_applied = self.origins.admit(batch)
         results: Sequence[Result] = ()
         if is_applied:
-            results = self._perform(own.commands(batch), batch.commands)
+            results = self._perform(own.commands(batch, value), batch.commands)
             self.store.seal()
         return Outcome(batch.origin, batch.incarnation, batch.number, is_applied, results)
 

@@ -34,6 +34,16 @@ UNAVAILABLE: Final = Unavailable("not done: no quorum could be reached; try agai
 UNKNOWN: Final = Unknown("it was proposed when the quorum went; it may or may not be done")
 
 
+class SetBackError(Exception):
+    """The log holds a batch of this node that it never sent: its disk was lost or set back."""
+
+    def __init__(self, known: int, own: int) -> None:
+        super().__init__(
+            f"this node's disk was lost or set back: the cluster knows life {known} of it, this is"
+            f" life {own}; it must not vote again under its name, let it join anew"
+        )
+
+
 class Group:
     """Commands of one connection that are answered together, once."""
 
@@ -157,13 +167,18 @@ class Writes:
         self._queued_bytes -= group.weight_bytes
         return group
 
-    def commands(self, batch: Batch) -> Sequence[Write | Read] | None:
-        """Return the commands of a batch of ours in flight, reads in their places."""
-        if batch.origin != self._node or batch.incarnation != self._incarnation:
+    def commands(self, batch: Batch, value: bytes) -> Sequence[Write | Read] | None:
+        """Return the commands of a batch of ours in flight, reads in their places.
+
+        :raises SetBackError: where the batch is of a life of this node that it knows nothing of.
+        """
+        if batch.origin != self._node or batch.incarnation < self._incarnation:
             return None
         flight = self._flights[0] if self._flights else None
-        assert flight is not None, "a batch of ours was applied that we never sent"
-        assert flight.number == batch.number, "our batches are applied in order"
+        if batch.incarnation > self._incarnation or flight is None:
+            raise SetBackError(batch.incarnation, self._incarnation)
+        if flight.number != batch.number or not value.endswith(flight.payload):
+            raise SetBackError(batch.incarnation, self._incarnation)
         return flight.commands()
 
     def landed(self, outcome: Outcome) -> list[Call] | None:

@@ -40,7 +40,7 @@ from coord.paxos.timing import Timing
 from coord.replicator.applier import FOUNDER, Applier
 from coord.replicator.imaging import Imaging
 from coord.replicator.interfaces import IJournal, IPeers
-from coord.replicator.queues import UNAVAILABLE, Call, Group, Reads, Writes
+from coord.replicator.queues import UNAVAILABLE, Call, Group, Reads, SetBackError, Writes
 from coord.results import Items
 from coord.wire import peer as wire
 from coord.wire.values import Batch, encode_batch, stamp
@@ -210,6 +210,10 @@ class Replicator:
         """Stop serving rather than answer wrongly, should an invariant turn out not to hold."""
         try:
             yield
+        except SetBackError as error:
+            self._log.critical("{error}", error=error)
+            self._is_broken = True
+            self._withdraw(str(error))
         except Exception as error:
             self._log.failure("a bug: this node stops serving; restart it, and report this")
             self._is_broken = True

@@ -81,7 +81,7 @@ class Admission(SynchronousTestCase):
 class Nobody:
     """Who took no batch."""
 
-    def commands(self, batch: Batch) -> Sequence[Write | Read] | None:
+    def commands(self, batch: Batch, value: bytes) -> Sequence[Write | Read] | None:
         """Return None: the batch is another node's."""
         return None
 
@@ -92,7 +92,7 @@ class Mine:
     def __init__(self, *commands: Write | Read) -> None:
         self._commands = commands
 
-    def commands(self, batch: Batch) -> Sequence[Write | Read] | None:
+    def commands(self, batch: Batch, value: bytes) -> Sequence[Write | Read] | None:
         """Return the batch as it was taken."""
         return self._commands
 

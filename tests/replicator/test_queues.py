@@ -17,9 +17,9 @@ from coord.limits import (
 )
 from coord.replicator import queues
 from coord.replicator.applier import Outcome
-from coord.replicator.queues import Call, Group, Reads, Writes
+from coord.replicator.queues import Call, Group, Reads, SetBackError, Writes
 from coord.results import Result, Value, Written
-from coord.wire.values import Batch, encode_batch
+from coord.wire.values import Batch, encode_batch, stamp
 from tests.replicator.case import Asked
 
 NAMES = st.tuples(st.sampled_from("a\u00e9\U0001f600"), st.integers(1, 500)).map(
@@ -198,12 +198,29 @@ class Writing(SynchronousTestCase):
         self.writes.next_batch()
         for origin, incarnation in (("n2", 2), ("n1", 1)):
             self.assertEqual(self.writes.landed(Outcome(origin, incarnation, 1, True)), [])
-            self.assertIsNone(self.writes.commands(Batch(origin, incarnation, 1, ())))
+            self.assertIsNone(self.writes.commands(Batch(origin, incarnation, 1, ()), b""))
         self.assertEqual(len(self.writes.flights), 1)
 
+    def test_ours(self) -> None:
+        """The batch in flight is known by what it holds; its reads are in their places."""
+        self.add(Set("/a", b"x"), Get("/a"))
+        flight = self.writes.next_batch()
+        assert flight is not None
+        batch = Batch("n1", 2, 1, (Set("/a", b"x"),))
+        self.assertEqual(
+            self.writes.commands(batch, stamp(flight.payload, 5)), [Set("/a", b"x"), Get("/a")]
+        )
+
     def test_never_sent(self) -> None:
-        """A batch of ours that we never sent is a bug."""
-        self.assertRaises(AssertionError, self.writes.commands, Batch("n1", 2, 1, ()))
+        """A batch of ours that we never sent tells that this node's disk was set back."""
+        for batch in (Batch("n1", 2, 1, ()), Batch("n1", 3, 1, ())):
+            value = stamp(encode_batch(batch), 5)
+            self.assertRaises(SetBackError, self.writes.commands, batch, value)
+        self.add(Set("/a", b"x"))
+        self.writes.next_batch()
+        other = Batch("n1", 2, 1, (Set("/a", b"another"),))
+        value = stamp(encode_batch(other), 5)
+        self.assertRaises(SetBackError, self.writes.commands, other, value)
 
 
 class Reading(SynchronousTestCase):

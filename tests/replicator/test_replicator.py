@@ -316,6 +316,33 @@ class Faults(Case):
         self.assertIsInstance(local.results[0], Unavailable)
         self.assertEqual({self.rev(name) for name in self.nodes}, {self.base})
 
+    def lose_disk(self, restarts: int) -> None:
+        """Let a node take a write, in a life after some restarts, then come back with nothing."""
+        self.found(3)
+        name = self.followers()[0]
+        for _ in range(restarts):
+            self.crash(name)
+            self.start(name)
+            self.advance(0.5)
+        self.set(name, "/a", b"of a former life")
+        self.advance(0.2)
+        self.crash(name)
+        self.disks[name] = MemoryDisk()
+        self.start(name)
+        asked = self.set(name, "/a", b"of this life")
+        self.advance(4.0)
+        self.assertIn("lost or set back", self.fact(name, "fault"))
+        self.assertIsInstance(asked.results[0], Unavailable | Unknown)
+        self.assertIsInstance(self.value(name, "/a"), Unavailable)
+
+    def test_lost_disk(self) -> None:
+        """A node whose disk was lost takes no part once it learns that it had another life."""
+        self.lose_disk(restarts=1)
+
+    def test_lost_disk_of_the_first_life(self) -> None:
+        """So it is where it takes its own first life for the present one."""
+        self.lose_disk(restarts=0)
+
     def test_junk_from_a_peer(self) -> None:
         """A frame that is no message is refused to the link, and changes nothing."""
         self.found(3)
