@@ -82,9 +82,9 @@ class Bites(SynchronousTestCase):
         def admit(self: Origins, batch: Batch) -> bool:
             return True
 
-        def commands(self: Writes, batch: Batch) -> Sequence[Write | Read] | None:
+        def commands(self: Writes, batch: Batch, value: bytes) -> Sequence[Write | Read] | None:
             is_next = self.flights and self.flights[0].number == batch.number
-            return known(self, batch) if is_next else None
+            return known(self, batch, value) if is_next else None
 
         def land(self: Writes, outcome: Outcome) -> list[Call] | None:
             is_next = self.flights and self.flights[0].number == outcome.number
