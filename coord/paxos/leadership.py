@@ -6,7 +6,7 @@ nothing of it is left, but for the votes of the acceptors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from coord.limits import MESSAGE_BYTES_SOFT
 from coord.paxos.acceptor import size_of
@@ -19,6 +19,27 @@ from coord.paxos.reads import Readers
 from coord.paxos.state import State
 
 
+class Told:
+    """How far each node was told the log to be chosen: all to ``slot``, some further."""
+
+    def __init__(self) -> None:
+        self.slot = 0
+        self._further: dict[str, int] = {}
+
+    def all(self, slot: int) -> None:
+        """Note that everyone was told of ``slot``."""
+        self.slot = slot
+        self._further.clear()
+
+    def some(self, nodes: Iterable[str], slot: int) -> None:
+        """Note that ``nodes`` were told of ``slot``."""
+        self._further.update(dict.fromkeys(nodes, slot))
+
+    def by(self, node: str) -> int:
+        """Return the slot that ``node`` was told of."""
+        return self._further.get(node, self.slot)
+
+
 class Leadership:
     """One ballot's time as leader."""
 
@@ -29,7 +50,7 @@ class Leadership:
         self._beats = Beats(state.node, state.timing.lease_seconds, state.now)
         self._readers = Readers()
         self._beat_at = state.now
-        self._told = state.chosen
+        self._told = Told()
         self.beat()
         self.refill()
 
@@ -58,7 +79,7 @@ class Leadership:
 
     def _accept(self, slot: int, values: list[Value]) -> None:
         state = self._state
-        self._told = state.chosen
+        self._told.all(state.chosen)
         state.broadcast(Accept(self.ballot, slot, tuple(values), state.chosen))
         state.vote(self.ballot, slot, values)
         state.out.after_save(state.node, Accepted(self.ballot, slot, slot + len(values)))
@@ -77,11 +98,20 @@ class Leadership:
         self.refill()
         self.answer_readers()
 
-    def announce(self) -> None:
-        """Tell the others what was chosen, if no other message has told it."""
-        if self._told != self._state.chosen:
-            self._told = self._state.chosen
-            self._state.broadcast(Commit(self.ballot, self._told))
+    def announce(self, to: Collection[str]) -> None:
+        """Tell those of ``to`` what was chosen whom no other message has told it."""
+        chosen = self._state.chosen
+        behind = tuple(node for node in self.untold() if node in to)
+        if behind:
+            self._told.some(behind, chosen)
+            self._state.out.send(behind, Commit(self.ballot, chosen))
+
+    def untold(self) -> tuple[str, ...]:
+        """Return the nodes that have not been told of all that is chosen."""
+        chosen = self._state.chosen
+        if self._told.slot == chosen:
+            return ()
+        return tuple(node for node in self._state.others if self._told.by(node) < chosen)
 
     # -- time ------------------------------------------------------------------------------
     def is_deaf(self) -> bool:
@@ -120,7 +150,7 @@ class Leadership:
         number = self._beats.send(state.now)
         state.grant.give(state.node, state.now + state.timing.lease_seconds)
         self._beats.count(state.membership.at(state.chosen + 1))
-        self._told = state.chosen
+        self._told.all(state.chosen)
         state.broadcast(Beat(self.ballot, number, state.chosen))
         self.answer_readers()
 
@@ -161,4 +191,5 @@ class Leadership:
             return
         confirmed = None if self.can_read() else self._beats.confirmed
         for reader, number in self._readers.take(confirmed):
+            self.announce((reader,))  # or it would wait at the point that it is given
             self._state.out.send((reader,), Answer(number, self._state.chosen))

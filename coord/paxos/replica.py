@@ -23,7 +23,7 @@ What depends on a save, to this node itself too, waits in `coord.paxos.outbox` f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import assert_never
 
 from coord.limits import MESSAGE_BYTES_SOFT
@@ -33,7 +33,6 @@ from coord.paxos.catchup import Catchup
 from coord.paxos.durable import Durable, Value, Vote
 from coord.paxos.effects import Effects
 from coord.paxos.leadership import Leadership
-from coord.paxos.lease import NO_TIME
 from coord.paxos.membership import Configuration
 from coord.paxos.messages import (
     Accept,
@@ -52,6 +51,7 @@ from coord.paxos.messages import (
     Refuse,
     Supply,
 )
+from coord.paxos.patience import Patience
 from coord.paxos.reads import Question
 from coord.paxos.state import State
 from coord.paxos.timing import Dice, Timing
@@ -67,16 +67,14 @@ class Replica:
         self._learner = self._state.learner
         self._grant = self._state.grant
         self._out = self._state.out
-        self._dice = dice
         self._durable = durable
         self._catchup = Catchup()
         self._question: Question | None = None
         self._candidacy: Candidacy | None = None
         self._leadership: Leadership | None = None
         self._followed = NEVER
-        self._heard_at = NO_TIME
         self._highest = durable.header.promised
-        self._election_at = now if self._state.is_alone else self._after_lease()
+        self._patience = Patience(self._state, dice)
         self.elections = 0
 
     # -- what others may know --------------------------------------------------------
@@ -110,8 +108,8 @@ class Replica:
         """Whom this node takes for the leader, None where it knows of none."""
         if self._leadership is not None:
             return self.node
-        fresh = self._state.now <= self._heard_at + self._timing.patience_seconds
-        return self._followed.node if self._followed != NEVER and fresh else None
+        is_known = self._followed != NEVER and self._patience.is_fresh
+        return self._followed.node if is_known else None
 
     @property
     def ballot(self) -> Ballot:
@@ -207,11 +205,15 @@ class Replica:
         self._ask()
         return self._effects()
 
-    def announce(self, now: float) -> Effects:
-        """Tell the others what was chosen, if no other message has told it. Once a turn."""
+    def untold(self) -> tuple[str, ...]:
+        """Return the nodes that have not been told of all that this leader knows to be chosen."""
+        return () if self._leadership is None else self._leadership.untold()
+
+    def announce(self, now: float, to: Collection[str]) -> Effects:
+        """Tell those of ``to`` what was chosen, if no other message has told it."""
         self._state.now = now
         if self._leadership is not None:
-            self._leadership.announce()
+            self._leadership.announce(to)
         return self._effects()
 
     def connected(self, now: float, peer: str) -> Effects:
@@ -227,20 +229,18 @@ class Replica:
         self._state.now = now
         self._state.connected.discard(peer)
         if self._leadership is None and self._followed.node == peer:
-            soon = self._grant.until + self._jitter(self._timing.spread_seconds / 4)
-            self._election_at = min(self._election_at, max(soon, now))
-            self._heard_at = NO_TIME
+            self._patience.lost()
         return self._effects()
 
     def tick(self, now: float) -> Effects:
         """Take note of the time: beat, send again, stand for election."""
         self._state.now = now
         if self._leadership is None:
-            if now >= self._election_at:
+            if self._patience.is_over:
                 self._canvass()
         elif self._leadership.is_deaf():
             self._lead_no_more(NEVER)
-            self._election_at = self._after_lease()
+            self._patience.begin()
         else:
             self._leadership.tick()
         self._fetch()
@@ -299,12 +299,10 @@ class Replica:
         return True
 
     def _follow(self, ballot: Ballot) -> None:
+        self._patience.heard()
         if ballot != self._followed or self._leadership is not None or self._candidacy is not None:
             self._lead_no_more(ballot)
-            self._heard_at = self._state.now
             self._ask()
-        self._heard_at = self._state.now
-        self._election_at = self._after_lease()
 
     def _lead_no_more(self, followed: Ballot) -> None:
         """Be a follower: of the leader of ``followed``, or of nobody known."""
@@ -360,26 +358,18 @@ class Replica:
         self._advance()
 
     # -- elections -----------------------------------------------------------------------
-    def _after_lease(self) -> float:
-        until = max(self._state.now + self._timing.lease_seconds, self._grant.until)
-        return until + self._dice.random() * self._timing.spread_seconds
-
-    def _stand_again(self, seconds: float) -> None:
-        wait_seconds = seconds + self._jitter(self._timing.retry_seconds)
-        self._election_at = self._state.now + wait_seconds
-
     def _canvass(self) -> None:
         if self.node not in self.configuration.voters:
-            self._election_at = self._after_lease()
+            self._patience.begin()
             return
         if not self._grant.allows(self.node, self._state.now):
-            self._election_at = self._grant.until + self._jitter(self._timing.spread_seconds / 4)
+            self._patience.until_free()
             return
         self.elections += 1
         ballot = max(self._highest, self._acceptor.promised).after(self.node)
         self._followed = NEVER
         self._candidacy = Candidacy(self._state, ballot)
-        self._stand_again(self._timing.retry_seconds / 2)
+        self._patience.retry(self._timing.retry_seconds / 2)
 
     def _on_canvass(self, sender: str, message: Canvass) -> None:
         promised = self._acceptor.promised
@@ -395,7 +385,7 @@ class Replica:
         if candidacy is None or candidacy.ballot != message.ballot:
             return
         if candidacy.endorsed(sender):
-            self._stand_again(2 * self._timing.retry_seconds)
+            self._patience.retry(2 * self._timing.retry_seconds)
 
     def _on_prepare(self, sender: str, message: Prepare) -> None:
         if sender == self.node:
@@ -412,7 +402,7 @@ class Replica:
             self._out.save()
             self._lead_no_more(NEVER)
             self._highest = max(self._highest, ballot)
-            self._election_at = self._after_lease()
+            self._patience.begin()
         votes, until = self._acceptor.report(message.slot, MESSAGE_BYTES_SOFT)
         self._out.after_save(sender, Promise(ballot, message.slot, until, self.chosen, votes))
 
@@ -424,7 +414,7 @@ class Replica:
 
     def _lead_if_possible(self, candidacy: Candidacy) -> None:
         if candidacy.is_behind:
-            self._election_at = self._after_lease()
+            self._patience.begin()
             self._fetch()
         elif candidacy.has_won:
             self._candidacy = None
@@ -438,7 +428,7 @@ class Replica:
         if self._leadership is not None:
             if message.ballot == self._leadership.ballot and message.promised > message.ballot:
                 self._lead_no_more(NEVER)
-                self._stand_again(0.0)
+                self._patience.retry(0.0)
         elif self._candidacy is not None and message.promised > self._candidacy.ballot:
             self._candidacy = None
 
@@ -490,9 +480,6 @@ class Replica:
     # -- outputs ------------------------------------------------------------------------
     def _to(self, peer: str, message: Message) -> None:
         self._out.send((peer,), message)
-
-    def _jitter(self, seconds: float) -> float:
-        return self._dice.random() * seconds
 
     def _effects(self) -> Effects:
         for message in self._out.inbox():

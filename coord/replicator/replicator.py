@@ -11,7 +11,7 @@ else runs inside a change of state, and a thousand requests in a turn cost one o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Final
@@ -47,6 +47,8 @@ from coord.wire.values import Batch, encode_batch, stamp
 
 FORWARD_AGAIN_SECONDS: Final = 0.6
 """Batches handed to a leader and not applied for so long are handed to it again."""
+ANNOUNCE_SECONDS: Final = 0.001
+"""How long a node that waits for nothing may not be told what was chosen."""
 PROPOSALS_MAX: Final = 256
 """Batches of other nodes that wait for a slot; past it they are dropped, and come again."""
 
@@ -110,6 +112,8 @@ class Replicator:
         self._answers: list[Call] = []
         self._turn_call: IDelayedCall | None = None
         self._tick_call: IDelayedCall | None = None
+        self._announce_call: IDelayedCall | None = None
+        self._owed: set[str] = set()
         self._sent_under = NEVER
         self._sent_at = self._began_at
         self._must_send_again = False
@@ -135,10 +139,10 @@ class Replicator:
     def stop(self) -> None:
         """Take part no more; what waits is answered ``UNAVAILABLE`` or ``UNKNOWN``."""
         self._withdraw("stopped")
-        for call in (self._turn_call, self._tick_call):
+        for call in (self._turn_call, self._tick_call, self._announce_call):
             if call is not None and call.active():
                 call.cancel()
-        self._turn_call = self._tick_call = None
+        self._turn_call = self._tick_call = self._announce_call = None
         self._fire()
 
     # -- the coordinator's side --------------------------------------------------------------
@@ -245,6 +249,7 @@ class Replicator:
         outcome = self._applier.apply(chosen.slot, chosen.value, self._writes)
         self._imaging.applied(chosen.slot, size_of(chosen.value))
         if outcome is not None:
+            self._owed.add(outcome.origin)
             calls = self._writes.landed(outcome)
             if calls is None:
                 self._must_send_again = True
@@ -267,7 +272,7 @@ class Replicator:
             with self._bugs_stop_us():
                 self._send_batches()
                 self._ask()
-                self._obey(self._replica.announce(self.now()))
+                self._announce(self._owed)
                 self._answer_ready()
                 self._imaging.consider()
         self._fire()
@@ -298,6 +303,25 @@ class Replicator:
     def _expire(self, now: float) -> None:
         self._answers += self._writes.expire(now)
         self._answers += self._reads.expire(now)
+
+    # -- announcements ----------------------------------------------------------------------------
+    def _announce(self, to: Collection[str]) -> None:
+        """Tell ``to`` at once what was chosen: they wait for it. The rest hear of it soon.
+
+        Most often the next proposal tells it to them on its way; a message of its own would cost
+        each of them a turn, and the leader a system call, for nothing.
+        """
+        if self._replica.untold():
+            self._obey(self._replica.announce(self.now(), to))
+            if self._announce_call is None and self._replica.untold():
+                self._announce_call = self._reactor.callLater(
+                    ANNOUNCE_SECONDS, self._announce_to_all
+                )
+        self._owed.clear()
+
+    def _announce_to_all(self) -> None:
+        self._announce_call = None
+        self._take(self._replica.announce, self._replica.untold())
 
     # -- batches -------------------------------------------------------------------------------
     def _send_batches(self) -> None:

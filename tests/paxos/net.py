@@ -166,7 +166,8 @@ class Net:
 
     def announce(self, name: str) -> None:
         """End a node's turn."""
-        self._obey(name, self[name].announce(self.clock(name)))
+        replica = self[name]
+        self._obey(name, replica.announce(self.clock(name), replica.untold()))
 
     def settle(self, *, but: type | None = None) -> None:
         """Write, deliver and announce until nothing is left to do, but for one kind of message."""
