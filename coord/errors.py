@@ -174,6 +174,4 @@ class Overloaded(CoordError):
     code = "OVERLOADED"
 
 
-CATALOGUE: dict[str, type[CoordError]] = {
-    kind.code: kind for kind in CoordError.__subclasses__()
-}
+CATALOGUE: dict[str, type[CoordError]] = {kind.code: kind for kind in CoordError.__subclasses__()}

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
@@ -147,12 +148,19 @@ class LineProtocol(Protocol):
                 self._in_turn = False
             if page.pieces:
                 self.transport.write(b"".join(page.pieces))
+                self._push()
             if page.unfinished and not self._paused:
                 self._take_turn_soon()
         if conversation.is_over:
             self.close()
         elif not self._input_ended:
             self._regulate(not conversation.is_full)
+
+    def _push(self) -> None:
+        """Hand what was written to the kernel now, not after the reactor's next look at it."""
+        connection = getattr(self.transport, "transport", self.transport)  # below TLS, if any
+        if isinstance(connection, FileDescriptor) and not connection.disconnected:
+            connection.doWrite()
 
     def _regulate(self, may_read: bool) -> None:
         """Read from the client, or stop reading from it."""

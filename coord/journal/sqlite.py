@@ -10,8 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import sleep
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -34,13 +33,6 @@ from coord.journal.writer import (
 from coord.paxos.durable import Save, Value
 from coord.paxos.membership import Governs
 from coord.replicator.interfaces import IImageWriter, IJournalObserver, Recovered
-
-STALE_SECONDS: Final = 0.001
-"""A save that takes longer may be waiting for the interpreter, not for the disk."""
-STALE_SECONDS_MAX: Final = 0.016
-"""The longest time between two naps for one save, when it is the disk after all."""
-NAP_SECONDS: Final = 0.0002
-"""Long enough for a thread to wake and take the interpreter."""
 
 
 class Reactor(Protocol):
@@ -103,8 +95,6 @@ class Journal:
         self._observer: IJournalObserver | None = None
         self._news: deque[News] = deque()
         self._told = False
-        self._queued = self._acknowledged = 0
-        self._nap: IDelayedCall | None = None
         self._oldest = 1
         self._image_slot = 0
         self._next_piece = 1
@@ -136,9 +126,6 @@ class Journal:
         """Queue a save. After a failure or `close` it is dropped, unacknowledged."""
         if self._closing or self._failed:
             return
-        self._queued = save.ticket
-        if self._nap is None:
-            self._watch_out(STALE_SECONDS)
         self._writer.put(save)
 
     def read(self, slot: int, until: int, size_bytes_max: int) -> Deferred[Sequence[Value]]:
@@ -229,7 +216,6 @@ class Journal:
         while self._news:
             match self._news.popleft():
                 case Saved(ticket=ticket):
-                    self._acknowledged = ticket
                     self._of_observer().saved(ticket)
                 case Done(deferred=deferred, result=result):
                     deferred.callback(result)
@@ -247,32 +233,5 @@ class Journal:
         self._writer.join()
         os.close(self._lock)
         self._closed = True
-        if self._nap is not None:
-            self._nap.cancel()
         for done in self._closing:
             done.callback(None)
-
-    # -- the interpreter's lock ------------------------------------------------------------------
-    def _watch_out(self, delay_seconds: float) -> None:
-        """Look again after a while whether saves are stuck.
-
-        A thread that waits for Python's interpreter lock asks for it only when its holder has
-        not let go of it for `sys.getswitchinterval`. A busy reactor lets go at each system
-        call, for a microsecond: too short for the thread to wake, and enough to make it begin
-        its wait again, for as long as the reactor stays busy (a bare loop of short ``select``
-        calls kept it out for seconds). A short sleep, now and then, lets it in.
-        """
-        self._nap = self._reactor.callLater(
-            delay_seconds, self._rest, delay_seconds, self._acknowledged
-        )
-
-    def _rest(self, delay_seconds: float, acknowledged: int) -> None:
-        self._nap = None
-        if self._acknowledged >= self._queued or self._failed:
-            return
-        if self._acknowledged > acknowledged:
-            delay_seconds = STALE_SECONDS
-        else:
-            sleep(NAP_SECONDS)
-            delay_seconds = min(2 * delay_seconds, STALE_SECONDS_MAX)
-        self._watch_out(delay_seconds)

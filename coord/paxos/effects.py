@@ -1,9 +1,9 @@
 """What a replica wants done, in the order in which it must be done.
 
-The order is the type: first hand ``save`` to the disk, then send, then apply what was
-chosen, then answer reads. Nothing that depends on a save is in ``send`` beside it: it
-comes out of ``Replica.saved`` once the disk has said so. Exactly one function of the
-program, the replicator's, obeys these.
+Hand ``save`` to the disk and send, then apply what was chosen, then answer reads. Nothing
+that depends on a save is in ``send`` beside it: it comes out of ``Replica.saved`` once the
+disk has said so. So a leader's own disk and the way to the others' run side by side. Exactly
+one function of the program, the replicator's, obeys these.
 """
 
 from __future__ import annotations

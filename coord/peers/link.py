@@ -28,6 +28,7 @@ from typing import Protocol as Interface
 
 import attrs
 from OpenSSL import SSL
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
@@ -262,9 +263,20 @@ class Link(Protocol):
             self.transport.write(content)
             if self._paused:
                 self._under_way_bytes = size_bytes
+            self._push()
         if self._dropped and not self._queue:
             dropped, self._dropped = self._dropped, 0
             self._parties.drained(self, dropped)
+
+    def _push(self) -> None:
+        """Hand what was written to the kernel now, not when the reactor next looks who can write.
+
+        That saves a turn of the reactor and two system calls on every hop of a write. Should the
+        connection be lost, reading will tell.
+        """
+        connection = getattr(self.transport, "transport", None)  # below TLS
+        if isinstance(connection, FileDescriptor) and not connection.disconnected:
+            connection.doWrite()
 
     def _joined(self) -> bytes:
         """Take the frames of one write off the queue."""

@@ -232,12 +232,14 @@ class Replicator:
 
     def _obey(self, effects: Effects) -> None:
         """Do what the core wants, in its order. The only function that does."""
-        if effects.save is not None:
-            self._journal.save(effects.save)
         for envelope in effects.send:
             frame = wire.encode(envelope.message)
             for peer in envelope.to:
                 self._peers.send(peer, frame)
+        if effects.save is not None:
+            if effects.send:
+                self._peers.flush()  # the longer way first: the disk of others
+            self._journal.save(effects.save)
         for chosen in effects.chosen:
             self._apply(chosen)
         for readable in effects.readable:

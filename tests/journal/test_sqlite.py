@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import stat
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,12 +14,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from coord.journal import sqlite, tables, writer
+from coord.journal import writer
 from coord.journal.directory import FILE_NAME, identify, schemas
 from coord.journal.errors import CorruptionError, IdentityError, InUseError, SchemaError
 from coord.journal.sqlite import Journal, Reactor, open_journal
 from coord.journal.writer import Work
-from coord.paxos.durable import Save
 from coord.replicator.interfaces import IJournal
 from tests.journal.contract import INITIAL, JournalContract, Listener, header, save, votes
 
@@ -304,26 +302,3 @@ class StoppedTests(SynchronousTestCase):
         journal = open_journal(StoppedReactor(), directory, node="n1", initial=INITIAL)
         self.assertEqual(journal.recover().durable.header, header())
         self.successResultOf(journal.close())
-
-    def test_stuck_save(self) -> None:
-        """While a save is stuck the reactor's thread sleeps now and then, ever less often."""
-        naps: list[float] = []
-        released = threading.Event()
-        real_save = tables.save
-
-        def slow_save(connection: sqlite3.Connection, saves: Sequence[Save]) -> int:
-            released.wait(60)
-            return real_save(connection, saves)
-
-        self.patch(sqlite, "sleep", naps.append)
-        self.patch(tables, "save", slow_save)
-        reactor = StoppedReactor()
-        journal = open_journal(reactor, Path(self.mktemp()), node="n1", initial=INITIAL)
-        journal.recover()
-        journal.observe(Listener())
-        journal.save(save(1, 1, 2))
-        reactor.pump([sqlite.STALE_SECONDS] * 31)
-        self.assertEqual(naps, [sqlite.NAP_SECONDS] * 5)  # after 1, 3, 7, 15, 31 times as long
-        released.set()
-        self.successResultOf(journal.close())
-        self.assertEqual(reactor.getDelayedCalls(), [])
