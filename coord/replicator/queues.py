@@ -120,6 +120,11 @@ class Writes:
         return not self._queue and not self._flights
 
     @property
+    def has_queued(self) -> bool:
+        """Whether a batch could be made, if one more may fly."""
+        return bool(self._queue) and len(self._flights) < BATCHES_IN_FLIGHT
+
+    @property
     def flights(self) -> Sequence[Flight]:
         """The batches in flight, oldest first."""
         return self._flights
@@ -215,6 +220,11 @@ class Reads:
     def weight(self) -> int:
         """How many commands wait."""
         return self._weight
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a question could be asked now."""
+        return bool(self._waiting) and not self._asked
 
     def add(self, group: Group) -> CoordError | None:
         """Let a group wait for the next question, or say why not."""

@@ -11,8 +11,7 @@ else runs inside a change of state, and a thousand requests in a turn cost one o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
@@ -202,25 +201,37 @@ class Replicator:
 
     # -- the loop -----------------------------------------------------------------------------
     def _take(self, enter: Callable[..., Effects], *what: object) -> None:
-        """Put one input to the core and do what it wants."""
+        """Put one input to the core and do what it wants; end the turn if that concerns others."""
         if self._fault is not None:
             return
-        with self._bugs_stop_us():
-            self._obey(enter(self.now(), *what))
-        self._wake()
-
-    @contextmanager
-    def _bugs_stop_us(self) -> Iterator[None]:
-        """Stop serving rather than answer wrongly, should an invariant turn out not to hold."""
         try:
-            yield
-        except SetBackError as error:
-            self._log.critical("{error}", error=error)
-            self._is_broken = True
-            self._withdraw(str(error))
+            effects = enter(self.now(), *what)
+            self._obey(effects)
         except Exception as error:
+            self._break(error)
+            return
+        if effects.send or effects.chosen or effects.readable or self._has_work():
+            self._wake()
+
+    def _has_work(self) -> bool:
+        """Say whether something is to be told, or may be sent that could not be before."""
+        return (
+            bool(self._answers)
+            or self._writes.has_queued
+            or self._reads.has_waiting
+            or bool(self._proposals)
+            or self._must_send_again
+            or self._replica.ballot != self._sent_under
+        )
+
+    def _break(self, error: Exception) -> None:
+        """Stop serving rather than answer wrongly: an invariant has turned out not to hold."""
+        self._is_broken = True
+        if isinstance(error, SetBackError):
+            self._log.critical("{error}", error=error)
+            self._withdraw(str(error))
+        else:
             self._log.failure("a bug: this node stops serving; restart it, and report this")
-            self._is_broken = True
             self._withdraw(f"bug: {error!r}")
 
     def _withdraw(self, reason: str) -> None:
@@ -271,12 +282,14 @@ class Replicator:
     def _turn(self) -> None:
         self._turn_call = None
         if self._fault is None:
-            with self._bugs_stop_us():
+            try:
                 self._send_batches()
                 self._ask()
                 self._announce(self._owed)
                 self._answer_ready()
                 self._imaging.consider()
+            except Exception as error:
+                self._break(error)
         self._fire()
         self._peers.flush()
 
@@ -337,6 +350,7 @@ class Replicator:
             self._sent_under = NEVER
             return
         self._must_send_again |= self._replica.ballot != self._sent_under
+        self._sent_under = self._replica.ballot
         payloads = self._due()
         if payloads:
             self._forward(leader, payloads)
@@ -352,7 +366,6 @@ class Replicator:
         return again
 
     def _forward(self, leader: str, payloads: Sequence[bytes]) -> None:
-        self._sent_under = self._replica.ballot
         piece: list[bytes] = []
         size_bytes = 0
         for payload in payloads:
