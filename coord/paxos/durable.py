@@ -19,6 +19,13 @@ Value: TypeAlias = bytes | Configuration
 """What a slot holds: opaque bytes (``b""`` does nothing), or a configuration."""
 
 
+def describe_value(value: Value) -> str:
+    """Return what a slot holds in a few words: how much, not what."""
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes" if value else "no-op"
+    return f"configuration {' '.join(value.voters)}"
+
+
 class Header(msgspec.Struct, frozen=True, array_like=True):
     """The acceptor's state but for its votes.
 
@@ -37,6 +44,10 @@ class Vote(msgspec.Struct, frozen=True, array_like=True):
     slot: int
     ballot: Ballot
     value: Value
+
+    def describe(self) -> str:
+        """Return the vote in one line, the value as its size."""
+        return f"{self.slot} voted for {describe_value(self.value)} at b={self.ballot.describe()}"
 
 
 class Save(msgspec.Struct, frozen=True):

@@ -54,6 +54,12 @@ class Leadership:
         self.beat()
         self.refill()
 
+    def describe(self) -> str:
+        """Return what is open and how long the lease holds, as part of the replica's line."""
+        opened = self.slots.opened
+        span = f"{min(opened)}..{max(opened)}" if opened else "-"
+        return f"open {span} lease {self.lease_seconds_left():.2f}s"
+
     # -- proposing -------------------------------------------------------------------------
     def room(self) -> int:
         """Return how many new values may be proposed now."""

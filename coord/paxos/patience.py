@@ -49,6 +49,11 @@ class Patience:
         until = max(state.now + state.timing.lease_seconds, state.grant.until)
         self._ends_at = until + self._jitter(state.timing.spread_seconds)
 
+    def stand_back(self) -> None:
+        """Wait so long that any other node that can lead is elected first."""
+        self.begin()
+        self._ends_at += 2 * self._state.timing.patience_seconds
+
     def until_free(self) -> None:
         """Wait until nobody is granted a lease any more."""
         self._ends_at = self._soon()

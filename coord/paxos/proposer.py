@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coord.paxos.durable import Value, Vote
+from coord.paxos.durable import Value, Vote, describe_value
 from coord.paxos.membership import Configuration
 from coord.paxos.messages import Promise
 
@@ -141,6 +141,15 @@ class Slots:
     def overdue(self, before: float) -> list[int]:
         """Return the open slots last sent before then, in order."""
         return [slot for slot, entry in self.opened.items() if entry.sent_at < before]
+
+    def describe(self, now: float) -> list[str]:
+        """Return one line for each open slot: what it holds, who voted, since when it waits."""
+        return [
+            f"{slot} proposed {describe_value(entry.value)}, votes"
+            f" {' '.join(sorted(entry.voters)) or '-'} of {' '.join(entry.configuration.voters)},"
+            f" sent {now - entry.sent_at:.3f} s ago"
+            for slot, entry in self.opened.items()
+        ]
 
     @property
     def _first_open(self) -> int:

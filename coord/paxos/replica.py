@@ -151,15 +151,18 @@ class Replica:
     def describe(self, now: float) -> str:
         """Return the replica in one line."""
         self._state.now = now
-        leadership = self._leadership
         line = f"{self.node} {self.role} b={self.ballot.describe()} chosen {self.chosen}"
-        if leadership is not None:
-            slots = leadership.slots.opened
-            span = f"{min(slots)}..{max(slots)}" if slots else "-"
-            line += f" open {span} lease {leadership.lease_seconds_left():.2f}s"
+        if self._leadership is not None:
+            line += f" {self._leadership.describe()}"
         elif self._learner.is_behind:
             line += f" behind {self._learner.target - self.chosen}"
         return line
+
+    def open_slots(self, now: float) -> list[str]:
+        """Return one line for each slot that is open here: proposed, or voted for, not chosen."""
+        if self._leadership is not None:
+            return self._leadership.slots.describe(now)
+        return [vote.describe() for _, vote in sorted(self._acceptor.votes.items())]
 
     # -- inputs ------------------------------------------------------------------------
     def start(self, now: float) -> Effects:
@@ -247,6 +250,14 @@ class Replica:
         question = self._question
         if question is not None and now - question.asked_at > self._timing.retry_seconds:
             self._ask()
+        return self._effects()
+
+    def resign(self, now: float) -> Effects:
+        """Lead no more, and let another be elected first; it finds what is open by its votes."""
+        self._state.now = now
+        if self._leadership is not None:
+            self._lead_no_more(NEVER)
+            self._patience.stand_back()
         return self._effects()
 
     # -- messages -----------------------------------------------------------------------
