@@ -51,7 +51,7 @@ def assemble(
 
     :raises ValueError: when the image that the journal holds is damaged or of a later version.
     """
-    applier = imaging.load(recovered.image, tuning.history_revisions)
+    applier, log_marks = imaging.load(recovered.image, tuning.history_revisions)
     durable = Durable(recovered.durable.header, recovered.durable.votes, applier.slot)
     replica = Replica(identity.node, durable, tuning.timing, surroundings.dice, surroundings.now())
     replicator = Replicator(
@@ -59,6 +59,7 @@ def assemble(
         identity=identity,
         replica=replica,
         applier=applier,
+        log_marks=log_marks,
         journal=surroundings.journal,
         peers=surroundings.peers,
         now=surroundings.now,

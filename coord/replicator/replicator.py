@@ -37,7 +37,7 @@ from coord.paxos.messages import Supply
 from coord.paxos.replica import Replica
 from coord.paxos.timing import Timing
 from coord.replicator.applier import FOUNDER, Applier
-from coord.replicator.imaging import Imaging
+from coord.replicator.imaging import Imaging, LogMarks
 from coord.replicator.interfaces import IJournal, IPeers
 from coord.replicator.queues import UNAVAILABLE, Call, Group, Reads, SetBackError, Writes
 from coord.results import Items
@@ -89,6 +89,7 @@ class Replicator:
         identity: Identity,
         replica: Replica,
         applier: Applier,
+        log_marks: LogMarks,
         journal: IJournal,
         peers: IPeers,
         now: Callable[[], float],
@@ -123,6 +124,7 @@ class Replicator:
             reactor,
             journal,
             applier,
+            log_marks,
             every_bytes=tuning.image_every_bytes,
             kept_bytes=tuning.log_bytes_kept,
         )

@@ -8,10 +8,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from coord.commands import Get, Set
 from coord.journal.memory import MemoryDisk, MemoryJournal
+from coord.paxos.acceptor import size_of
 from coord.paxos.membership import Configuration, Governs
 from coord.replicator import imaging
 from coord.replicator.applier import Applier, Origins
-from coord.replicator.imaging import Imaging
+from coord.replicator.imaging import Imaging, LogMarks
 from coord.replicator.interfaces import IImageWriter
 from coord.replicator.replicator import Tuning
 from coord.results import Value, Written
@@ -64,12 +65,26 @@ class Images(Case):
         self.assertGreater(min(self.disks["n1"].votes), 20)
         self.assertLessEqual(min(self.disks["n1"].votes), self.disks["n1"].image_slot + 1)
 
+    def test_log_is_cut_across_lives(self) -> None:
+        """A node that is restarted time and again, too, keeps no more log than it should."""
+        self.patch(imaging, "_MARK_BYTES", 500)
+        self.tuning = Tuning(image_every_bytes=2000, log_bytes_kept=6000)
+        self.found()
+        for _ in range(10):
+            self.fill(15)
+            self.crash("n1")
+            self.start("n1")
+            self.advance(1.0)
+        log = [size_of(vote.value) for vote in self.disks["n1"].votes.values()]
+        self.assertGreater(sum(log), 5000)
+        self.assertLess(sum(log), 14_000)
+
     def test_holds_what_it_says(self) -> None:
         """An image is of the state after its slot: the values, and the batches applied."""
         self.found()
         self.fill(30)
         slot = self.disks["n1"].image_slot
-        applier = imaging.load(iter(self.disks["n1"].image), 1000)
+        applier, _ = imaging.load(iter(self.disks["n1"].image), 1000)
         self.assertEqual(applier.slot, slot)
         self.assertEqual(applier.store.rev, self.base + slot - 1)
         self.assertEqual(applier.origins.known()[0][1].number, slot - 1)
@@ -176,7 +191,8 @@ class Making(SynchronousTestCase):
     def imaging(self, journal: Torn) -> tuple[Imaging, Clock, Applier]:
         """Return what images an empty store, every hundred bytes."""
         clock, applier = Clock(), Applier(Store(), Origins(), 0, 0)
-        return Imaging(clock, journal, applier, every_bytes=100), clock, applier  # type: ignore[arg-type]
+        one = Imaging(clock, journal, applier, LogMarks(), every_bytes=100)  # type: ignore[arg-type]
+        return one, clock, applier
 
     def test_tried_again(self) -> None:
         """An image that fails is given up, history let go, and another made when due."""
@@ -220,7 +236,7 @@ class Making(SynchronousTestCase):
             journal.go_on()
             clock.advance(0)
         self.assertGreater(len(journal.pieces), 3)
-        loaded = imaging.load(iter(journal.pieces), 5000)
+        loaded, _ = imaging.load(iter(journal.pieces), 5000)
         self.assertEqual((loaded.time_ms, loaded.store.rev), (7, 1000))
         self.assertEqual(loaded.store.answer(Get("/5")), Value(6, b"before" * 50))
 
@@ -250,5 +266,5 @@ class Making(SynchronousTestCase):
 
     def test_none(self) -> None:
         """Without an image a node starts with an empty store."""
-        applier = imaging.load(iter(()), 10)
+        applier, _ = imaging.load(iter(()), 10)
         self.assertEqual((applier.slot, applier.store.rev), (0, 0))
