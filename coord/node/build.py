@@ -31,8 +31,9 @@ from coord.paxos.timing import Timing
 from coord.peers.identity import Credentials, CredentialsError
 from coord.peers.identity import Identity as Certified
 from coord.peers.transport import Transport
+from coord.replicator.account import Identity
 from coord.replicator.assembly import Node, Surroundings, assemble
-from coord.replicator.replicator import Identity, Tuning
+from coord.replicator.replicator import Tuning
 
 STOP_SECONDS_MAX: Final = 5.0
 """How long links and clients may take to let go before the journal is closed anyway."""

@@ -15,9 +15,10 @@ from twisted.internet.interfaces import IReactorTime
 from coord.paxos.durable import Durable
 from coord.paxos.replica import Replica
 from coord.replicator import imaging
+from coord.replicator.account import Identity
 from coord.replicator.coordinator import Coordinator
 from coord.replicator.interfaces import IJournal, IPeers, Recovered
-from coord.replicator.replicator import Identity, Replicator, Tuning
+from coord.replicator.replicator import Replicator, Tuning
 
 
 @attrs.frozen(kw_only=True)

@@ -65,8 +65,8 @@ class Coordinator:
 
     def status(self) -> Items:
         """Return how this node is, as ``name=value``."""
-        return self._replicator.status()
+        return self._replicator.account.status()
 
     def members(self) -> Items:
         """Return the cluster as this node sees it: node, address, part, up or down."""
-        return self._replicator.members()
+        return self._replicator.account.members()

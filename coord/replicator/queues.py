@@ -102,7 +102,11 @@ class Flight:
 
 
 class Writes:
-    """The queue of this node's writes, and its batches in flight."""
+    """The queue of this node's writes, and its batches in flight.
+
+    ``batches`` and ``written`` (commands) count what was sent; ``landed_deadline`` is that of
+    the group which had waited longest in the batch that landed last.
+    """
 
     def __init__(self, node: str, incarnation: int) -> None:
         self._node = node
@@ -113,6 +117,18 @@ class Writes:
         self._flights: deque[Flight] = deque()
         self._next_number = 1
         self.batches = 0
+        self.written = 0
+        self.landed_deadline = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait for a batch."""
+        return self._queued_commands
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much memory they take, about."""
+        return self._queued_bytes
 
     @property
     def is_idle(self) -> bool:
@@ -164,6 +180,7 @@ class Writes:
         self._flights.append(flight)
         self._next_number += 1
         self.batches += 1
+        self.written += len(writes)
         return flight
 
     def _pop(self) -> Group:
@@ -191,7 +208,9 @@ class Writes:
         if outcome.origin != self._node or outcome.incarnation != self._incarnation:
             return []
         if outcome.is_applied:
-            return self._flights.popleft().land(outcome.results)
+            flight = self._flights.popleft()
+            self.landed_deadline = flight.groups[0].deadline
+            return flight.land(outcome.results)
         overtook = bool(self._flights) and outcome.number >= self._flights[0].number
         return None if overtook else []
 
@@ -207,7 +226,7 @@ class Writes:
 
 
 class Reads:
-    """The groups that wait for a point to read at."""
+    """The groups that wait for a point to read at; ``answered`` counts commands."""
 
     def __init__(self, first_number: int) -> None:
         self._number = first_number
@@ -215,6 +234,7 @@ class Reads:
         self._asked: list[Group] = []
         self._ready: deque[tuple[int, list[Group]]] = deque()
         self._weight = 0
+        self.answered = 0
 
     @property
     def weight(self) -> int:

@@ -19,7 +19,6 @@ import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-import coord
 from coord.commands import Genesis
 from coord.limits import (
     HISTORY_REVISIONS,
@@ -36,11 +35,12 @@ from coord.paxos.effects import Chosen, Effects, Recall
 from coord.paxos.messages import Supply
 from coord.paxos.replica import Replica
 from coord.paxos.timing import Timing
+from coord.replicator.account import Account, Identity
 from coord.replicator.applier import FOUNDER, Applier
 from coord.replicator.imaging import Imaging, LogMarks
 from coord.replicator.interfaces import IJournal, IPeers
 from coord.replicator.queues import UNAVAILABLE, Call, Group, Reads, SetBackError, Writes
-from coord.results import Items
+from coord.replicator.tracing import Traces
 from coord.wire import peer as wire
 from coord.wire.values import Batch, encode_batch, stamp
 
@@ -50,16 +50,6 @@ ANNOUNCE_SECONDS: Final = 0.001
 """How long a node that waits for nothing may not be told what was chosen."""
 PROPOSALS_MAX: Final = 256
 """Batches of other nodes that wait for a slot; past it they are dropped, and come again."""
-
-
-@attrs.frozen(kw_only=True)
-class Identity:
-    """Who a node is: its name, its cluster, its life, and where all members are."""
-
-    node: str
-    cluster: str
-    incarnation: int
-    addresses: dict[str, str]
 
 
 @attrs.frozen(kw_only=True)
@@ -105,6 +95,7 @@ class Replicator:
         self.now = now
         self._time_ms = time_ms
         self._began_at = now()
+        self._request_seconds = tuning.request_seconds
         self.store = applier.store
         self._writes = Writes(identity.node, identity.incarnation)
         self._reads = Reads(identity.incarnation << 32)
@@ -128,6 +119,19 @@ class Replicator:
             every_bytes=tuning.image_every_bytes,
             kept_bytes=tuning.log_bytes_kept,
         )
+        self.account = Account(
+            identity=identity,
+            replica=replica,
+            applier=applier,
+            writes=self._writes,
+            reads=self._reads,
+            imaging=self._imaging,
+            peers=peers,
+            now=now,
+            fault=lambda: self._fault,
+            began_at=self._began_at,
+        )
+        self.traces = Traces(identity.node, self.account.uptime)
         journal.observe(self)
         peers.observe(self)
 
@@ -172,12 +176,15 @@ class Replicator:
         if self._is_broken:
             group.refuse(UNAVAILABLE)
             return
+        self._reads.answered += len(group.commands)
         group.settle(group.read_by(self.store.answer))
 
     # -- what journal and links say ------------------------------------------------------------
     def received(self, sender: str, frame: bytes) -> None:
         """Take a frame of a peer; raises `ValueError` where it is not a message."""
         message = wire.decode(frame)
+        if self.traces.is_on:
+            self.traces.received(sender, message)
         if isinstance(message, wire.Forward):
             self._forwarded(message)
         else:
@@ -185,11 +192,13 @@ class Replicator:
 
     def connected(self, peer: str) -> None:
         """Take note of a link; what was sent before may be lost, so send it again."""
+        self.traces.note(f"linked with {peer}")
         self._must_send_again |= peer == self._replica.leader
         self._take(self._replica.connected, peer)
 
     def disconnected(self, peer: str) -> None:
         """Take note that a link is gone."""
+        self.traces.note(f"no link with {peer}")
         self._take(self._replica.disconnected, peer)
 
     def saved(self, ticket: int) -> None:
@@ -245,6 +254,8 @@ class Replicator:
 
     def _obey(self, effects: Effects) -> None:
         """Do what the core wants, in its order. The only function that does."""
+        if self.traces.is_on:
+            self.traces.obeyed(effects)
         for envelope in effects.send:
             frame = wire.encode(envelope.message)
             for peer in envelope.to:
@@ -268,13 +279,16 @@ class Replicator:
             calls = self._writes.landed(outcome)
             if calls is None:
                 self._must_send_again = True
-            else:
+            elif calls:
                 self._answers += calls
+                waited = self.now() - self._writes.landed_deadline + self._request_seconds
+                self.account.batch_seconds.count(waited)
         self._answer_ready()
 
     def _answer_ready(self) -> None:
         """Read for the groups whose point is reached, before anything later is applied."""
         for group in self._reads.ready(self._applier.slot):
+            self._reads.answered += len(group.commands)
             self._answers.append(partial(group.settle, group.read_by(self.store.answer)))
 
     def _wake(self) -> None:
@@ -443,42 +457,16 @@ class Replicator:
         reading.addCallback(found)
         reading.addErrback(lambda failure: self._log.failure("cannot read the log", failure))
 
-    # -- what it tells of itself --------------------------------------------------------------
-    def status(self) -> Items:
-        """Return how this node is, as ``name=value``."""
-        now, replica = self.now(), self._replica
-        facts = {
-            "node": self._identity.node,
-            "cluster": self._identity.cluster,
-            "role": replica.role,
-            "leader": replica.leader or "-",
-            "quorum": "yes" if replica.has_quorum(now) and not self._fault else "no",
-            "rev": self.store.rev,
-            "slot": self._applier.slot,
-            "digest": self.store.digest,
-            "sessions": 0,
-            "watches": self.store.watch_count,
-            "uptime": f"{now - self._began_at:.1f}",
-            "version": coord.__version__,
-            "behind": replica.target - self._applier.slot,
-            "elections": replica.elections,
-            "images": self._imaging.images,
-            "fault": self._fault or "-",
-        }
-        return Items(self.store.rev, tuple(f"{name}={value}" for name, value in facts.items()))
-
-    def members(self) -> Items:
-        """Return the cluster as this node sees it: node, address, part, up or down."""
-        up = self._peers.connected() | {self._identity.node}
-        configuration = self._replica.configuration
-        rows = (
-            f"{node} {self._identity.addresses.get(node, '-')} "
-            f"{'voter' if node in configuration.voters else 'observer'} "
-            f"{'up' if node in up else 'down'}"
-            for node in sorted(configuration.nodes)
-        )
-        return Items(self.store.rev, tuple(rows))
+    # -- what people ask of it ----------------------------------------------------------------
+    def step_down(self) -> str | None:
+        """Lead no more, so that another node does; return why not, None where it is done."""
+        if not self._replica.is_leading:
+            return f"{self._replica.node} does not lead; {self._replica.leader or 'nobody'} does"
+        if not self._peers.connected().intersection(self._replica.configuration.voters):
+            return "no other voter is linked: nobody could lead instead"
+        self._take(self._replica.resign)
+        return None
 
     def describe(self) -> str:
         """Return the node in one line."""
-        return f"{self._replica.describe(self.now())} applied {self._applier.slot}"
+        return self.account.describe()

@@ -12,10 +12,11 @@ from coord.paths import Glob
 from coord.paxos.durable import Header, Value
 from coord.paxos.membership import Configuration, Governs
 from coord.paxos.timing import Timing
+from coord.replicator.account import Identity
 from coord.replicator.applier import Applier
 from coord.replicator.assembly import Node, Surroundings, assemble
 from coord.replicator.coordinator import Coordinator
-from coord.replicator.replicator import Identity, Tuning
+from coord.replicator.replicator import Tuning
 from coord.simulation.checkers.agreement import Agreement
 from coord.simulation.checkers.digests import Digests
 from coord.simulation.disk import Disk, DiskMix

@@ -100,11 +100,16 @@ class Store:
         """How many watches are open."""
         return self._watches.count
 
+    @property
+    def node_count(self) -> int:
+        """How many nodes there are, the root and those without a value among them."""
+        return len(self._tree.live)
+
     def describe(self) -> str:
         """Return the store in one line."""
         pictures = len(self._rows) + len(self._images)
         return (
-            f"rev {self.rev} from {self.horizon} nodes {len(self._tree.live)}"
+            f"rev {self.rev} from {self.horizon} nodes {self.node_count}"
             f" watches {self.watch_count} pictures {pictures} digest {self.digest[:8]}"
         )
 

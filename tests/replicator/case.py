@@ -12,9 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from coord.commands import Get, Read, Set, Write
 from coord.journal.memory import MemoryDisk, MemoryJournal
 from coord.paxos.membership import Configuration, Governs
+from coord.replicator.account import Identity
 from coord.replicator.assembly import Node, Surroundings, assemble
 from coord.replicator.interfaces import IPeersObserver
-from coord.replicator.replicator import Identity, Tuning
+from coord.replicator.replicator import Tuning
 from coord.results import Result
 from coord.wire import peer as wire
 
