@@ -49,7 +49,8 @@ FORWARD_AGAIN_SECONDS: Final = 0.6
 ANNOUNCE_SECONDS: Final = 0.001
 """How long a node that waits for nothing may not be told what was chosen."""
 PROPOSALS_MAX: Final = 256
-"""Batches of other nodes that wait for a slot; past it they are dropped, and come again."""
+"""Batches of other nodes that wait for a slot; past it they are dropped, and come again. Each
+waits once, however often it came, so there are no more than the nodes have in flight."""
 
 
 @attrs.frozen(kw_only=True)
@@ -395,7 +396,8 @@ class Replicator:
 
     def _forwarded(self, message: wire.Forward) -> None:
         if self._replica.is_leading and len(self._proposals) < PROPOSALS_MAX:
-            self._proposals.extend(message.batches)
+            waiting = self._proposals
+            waiting.extend(batch for batch in message.batches if batch not in waiting)
             self._wake()
 
     def _lead(self) -> None:

@@ -184,15 +184,17 @@ class Leaders(Case):
         self.assertEqual({self.rev(asked_node), self.rev(other)}, {self.base + 1})
 
     def test_repeated_batch(self) -> None:
-        """A batch that reaches the leader twice is done once."""
+        """A batch that reaches the leader twice is done once, and costs one slot while it waits."""
         self.found(3)
         follower = self.followers()[0]
+        slot = int(self.fact(follower, "slot"))
         self.set(follower, "/a")
         self.clock.advance(0)
         forwards = [one for one in self.hub.frames if isinstance(wire.decode(one[2]), wire.Forward)]
         self.assertEqual(len(forwards), 1)
         self.hub.frames.extend(forwards * 2)
         self.advance(0.5)
+        self.assertEqual(int(self.fact(follower, "slot")), slot + 1)
         self.assertEqual({self.rev(name) for name in self.nodes}, {self.base + 1})
 
     def test_lost_on_the_way(self) -> None:
