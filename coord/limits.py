@@ -109,6 +109,8 @@ ELECTION_SPREAD_SECONDS: Final = 0.2
 """A candidate waits one lease and a random part of this."""
 RETRY_SECONDS: Final = 0.15
 """After this long without an answer a message is sent again."""
+FETCH_AGAIN_SECONDS_MAX: Final = 2.4
+"""The longest wait before old slots are asked for again: a slow line takes that for a message."""
 REQUEST_SECONDS: Final = 3.0
 """After this long a request is answered UNAVAILABLE or UNKNOWN."""
 
@@ -142,6 +144,7 @@ assert REDIAL_SECONDS_MIN <= REDIAL_SECONDS_MAX < SILENCE_SECONDS
 assert FRAME_BYTES_MAX <= PEER_QUEUE_BYTES_MAX <= AHEAD_BYTES_MAX
 assert VALUE_OF_SLOT_BYTES_MAX < UNSAVED_BYTES_MAX
 assert BATCHES_IN_FLIGHT <= ALPHA
+assert RETRY_SECONDS < FETCH_AGAIN_SECONDS_MAX < REQUEST_SECONDS
 assert 3 * BEAT_SECONDS < LEASE_SECONDS * (1 - CLOCK_DRIFT_MAX)
 assert PIPELINE_REQUESTS_MAX < QUEUE_COMMANDS_MAX
 assert GROUP_COMMANDS_MAX <= BATCH_COMMANDS_MAX

@@ -3,11 +3,14 @@
 One question is under way at a time; each answer holds as much as fits in a message, so a
 node that was away for a million slots pulls them at its own pace, and nobody keeps
 anything for it. What is answered from memory or from the journal is the same log.
+
+No answer may mean that it is lost, or that the way is slow. So each time the same question is
+asked again only after twice as long: else a slow link would be filled with the same answer.
 """
 
 from __future__ import annotations
 
-from coord.limits import RETRY_SECONDS
+from coord.limits import FETCH_AGAIN_SECONDS_MAX, RETRY_SECONDS
 from coord.paxos.lease import NO_TIME
 
 
@@ -16,13 +19,17 @@ class Catchup:
 
     def __init__(self) -> None:
         self._asked_at = NO_TIME
-        self._slot = 0
-        self.fetches = 0
+        self._question = ("", 0)
+        self._patience_seconds = RETRY_SECONDS
 
-    def wants(self, slot: int, now: float) -> bool:
-        """Say whether to ask for ``slot`` now: not while the same question is fresh."""
-        if slot == self._slot and now - self._asked_at < RETRY_SECONDS:
+    def wants(self, source: str, slot: int, now: float) -> bool:
+        """Say whether to ask ``source`` for ``slot`` now: not while the question is fresh."""
+        if (source, slot) != self._question:
+            self._question = (source, slot)
+            self._patience_seconds = RETRY_SECONDS
+        elif now - self._asked_at < self._patience_seconds:
             return False
-        self._slot, self._asked_at = slot, now
-        self.fetches += 1
+        else:
+            self._patience_seconds = min(2 * self._patience_seconds, FETCH_AGAIN_SECONDS_MAX)
+        self._asked_at = now
         return True

@@ -485,8 +485,9 @@ class Replica:
         if self._leadership is not None or not self._learner.is_behind:
             return
         source = self._candidacy.gathered.source if self._candidacy else self.leader
-        if source and source != self.node and self._catchup.wants(self.chosen + 1, self._state.now):
-            self._to(source, Fetch(self.chosen + 1, self._learner.target + 1))
+        slot = self.chosen + 1
+        if source and source != self.node and self._catchup.wants(source, slot, self._state.now):
+            self._to(source, Fetch(slot, self._learner.target + 1))
 
     # -- outputs ------------------------------------------------------------------------
     def _to(self, peer: str, message: Message) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from coord.limits import RETRY_SECONDS
+from coord.limits import FETCH_AGAIN_SECONDS_MAX, RETRY_SECONDS
 from coord.paxos.acceptor import Acceptor, size_of
 from coord.paxos.ballot import NEVER, Ballot
 from coord.paxos.catchup import Catchup
@@ -378,9 +380,20 @@ class Asking(SynchronousTestCase):
     """The one question of a node that catches up."""
 
     def test_one_at_a_time(self) -> None:
-        """The same slot is asked for again only after a while; the next one at once."""
+        """The same slot is asked for again only after a while; the next, or of another, at once."""
         catchup = Catchup()
-        self.assertTrue(catchup.wants(5, 10.0))
-        self.assertFalse(catchup.wants(5, 10.0 + RETRY_SECONDS / 2))
-        self.assertTrue(catchup.wants(5, 10.0 + RETRY_SECONDS))
-        self.assertTrue(catchup.wants(6, 10.0 + RETRY_SECONDS))
+        self.assertTrue(catchup.wants("n1", 5, 10.0))
+        self.assertFalse(catchup.wants("n1", 5, 10.0 + RETRY_SECONDS / 2))
+        self.assertTrue(catchup.wants("n1", 5, 10.0 + RETRY_SECONDS))
+        self.assertTrue(catchup.wants("n1", 6, 10.0 + RETRY_SECONDS))
+        self.assertTrue(catchup.wants("n2", 6, 10.0 + RETRY_SECONDS))
+
+    def test_patience(self) -> None:
+        """Unanswered, it asks ever more rarely, as a slow line needs, but never gives up."""
+        catchup = Catchup()
+        times = [hundredth / 100 for hundredth in range(2000)]
+        asked = [now for now in times if catchup.wants("n1", 5, now)]
+        pauses = [later - sooner for sooner, later in pairwise(asked)]
+        self.assertLess(abs(pauses[0] - RETRY_SECONDS), 0.02)
+        self.assertLess(abs(pauses[1] - 2 * RETRY_SECONDS), 0.02)
+        self.assertLess(abs(pauses[-1] - FETCH_AGAIN_SECONDS_MAX), 0.02)
