@@ -91,14 +91,23 @@ class Account:
             return "no quorum: it led, but hears of too few of the others"
         return "no quorum: this node knows of no leader, or reaches too few of the others"
 
+    def role(self) -> str:
+        """Return the node's part; one with a fault leads nobody and follows nobody."""
+        role = self.replica.role
+        return role if self.fault() is None or role == "observer" else "candidate"
+
+    def leader(self) -> str | None:
+        """Return whom the node takes for the leader, None where it knows of none."""
+        return self.replica.leader if self.fault() is None else None
+
     def status(self) -> Items:
         """Return how this node is, as ``name=value``."""
         replica, store = self.replica, self.applier.store
         facts = {
             "node": self.identity.node,
             "cluster": self.identity.cluster,
-            "role": replica.role,
-            "leader": replica.leader or "-",
+            "role": self.role(),
+            "leader": self.leader() or "-",
             "quorum": "yes" if self.serves() else "no",
             "rev": store.rev,
             "slot": self.applier.slot,
@@ -139,7 +148,7 @@ class Account:
         replica, store, writes = self.replica, self.applier.store, self.writes
         return {
             "serving": self.serves(),
-            "is_leader": replica.is_leading,
+            "is_leader": self.role() == "leader",
             "revision": store.rev,
             "history_revision": store.horizon,
             "slot": self.applier.slot,

@@ -291,6 +291,9 @@ class Faults(Case):
         asked = self.set(other, "/a")
         self.advance(0.5)
         self.assertEqual(asked.results, [Written(self.base + 1)])
+        self.assertEqual(self.fact(leader, "leader"), "-")
+        roles = sorted(self.fact(name, "role") for name in self.nodes)
+        self.assertEqual(roles, ["candidate", "follower", "leader"])
 
     def test_broken_rule(self) -> None:
         """A node on which a rule is broken stops serving rather than answering wrongly."""
