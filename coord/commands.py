@@ -16,8 +16,6 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-Scalar: TypeAlias = bool | int | float | str
-
 
 # -- writes -----------------------------------------------------------------------
 class Genesis(msgspec.Struct, frozen=True, array_like=True, tag=0):

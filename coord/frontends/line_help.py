@@ -15,8 +15,6 @@ from coord.errors import CATALOGUE, NoEntry
 
 LINE_LENGTH_MAX: Final = 72
 """Longest text: with ``HELP`` and a tag it still fits a terminal."""
-LINES_MAX: Final = 22
-"""Most lines of one lesson: with ``END`` they fit a screen."""
 
 _TOPICS: Final[dict[str, tuple[str, ...]]] = {
     "LINES": (
