@@ -136,7 +136,38 @@ LOG_BYTES_KEPT: Final = 256 * MIB
 RECENT_BYTES_MAX: Final = 16 * MIB
 """Chosen values kept in memory for peers a little behind."""
 
+# -- the client ---------------------------------------------------------------------
+CLIENT_REQUESTS_MAX: Final = 4096
+"""Requests of a client on the wire at once; more wait in the client and are certainly unsent."""
+CLIENT_EVENTS_MAX: Final = 1024
+"""Events kept for a watch that nobody takes; past it the client stops reading."""
+CLIENT_EVENTS_BYTES_MAX: Final = 4 * MIB
+"""Bytes of such events."""
+CLIENT_STALL_SECONDS: Final = 0.5
+"""How long a watch that nobody takes from may stop the reading; then it leaves, and begins again
+where it was once its events are taken."""
+CLIENT_PING_SECONDS: Final = 1.0
+"""How often a client asks its server for a sign of life."""
+CLIENT_SILENCE_SECONDS: Final = 3.0
+"""A server silent for this long is left."""
+CLIENT_QUORUM_SECONDS: Final = 5.0
+"""How often a client with watches asks whether its server still hears a majority."""
+CLIENT_REFRESH_REVISIONS: Final = HISTORY_REVISIONS // 8
+"""How far a quiet watch may fall behind before it makes sure that nothing happened."""
+CLIENT_REFRESH_SECONDS: Final = 10.0
+"""How long it waits for that: longer than any silence of a server that lives."""
+CLIENT_PAGE_ROWS: Final = 1000
+"""Rows of one page of a walk in pages."""
+REPLY_LINE_BYTES_MAX: Final = 128 * KIB
+"""Longest line of a reply, the longest paths and inline values with all their escapes."""
+LITERAL_BYTES_MAX: Final = 64 * MIB
+"""Longest literal of a reply; a larger one comes from no node."""
+
 assert 4 * PATH_BYTES_MAX <= LINE_BYTES_MAX
+assert CLIENT_PING_SECONDS < CLIENT_SILENCE_SECONDS < CLIENT_REFRESH_SECONDS
+assert CLIENT_STALL_SECONDS < CLIENT_SILENCE_SECONDS
+assert 3 * PATH_BYTES_MAX + INLINE_VALUE_BYTES_MAX < REPLY_LINE_BYTES_MAX
+assert SKIPPED_BYTES_MAX <= LITERAL_BYTES_MAX
 assert BATCH_BYTES_SOFT + VALUE_BYTES_MAX + LINE_BYTES_MAX < VALUE_OF_SLOT_BYTES_MAX
 assert MESSAGE_BYTES_SOFT + VALUE_OF_SLOT_BYTES_MAX < FRAME_BYTES_MAX
 assert HELLO_BYTES_MAX < PEER_WRITE_BYTES_SOFT < FRAME_BYTES_MAX

@@ -1,0 +1,299 @@
+"""One connection's requests and replies, without the connection: bytes in, outcomes out.
+
+Three sorts of exchange:
+
+* What must keep its order goes without a tag and is answered in order: writes, and reads
+  that see them.
+* What may take long, or must not wait behind others, has a tag: rows, watches, waits, and
+  whatever a server can answer at once by itself (``local``, ``REV``, ``PING``).
+* A watch goes on: it is told its first revision, then events, until an error ends it.
+
+``UNWATCH`` ends *all* watches of a connection on a glob, and says nothing of one that is only
+just being opened. So for one glob these take turns: no ``UNWATCH`` while a ``WATCH`` is not
+answered yet, no ``WATCH`` while an ``UNWATCH`` is not. Watches that were ended along with
+another are told `Lagged`: they begin again where they are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from coord import commands, paths
+from coord.client.errors import Junk
+from coord.client.replies import Done, End, Item, Reply, ReplyParser
+from coord.client.requests import line
+from coord.client.rows import Names, Page
+from coord.errors import CoordError, Lagged
+from coord.events import Event
+from coord.results import Facts, Items, Point, Row, Value, Written
+
+_UNTAGGED: Final = (commands.Set, commands.Add, commands.Delete)
+_IN_ORDER_UNLESS_LOCAL: Final = (commands.Get, commands.Stat, commands.Sync)
+_ROWS: Final[dict[type, type]] = {
+    commands.List: Item,
+    commands.Walk: Row,
+    commands.Status: Item,
+    commands.Members: Item,
+    commands.Help: Item,
+}
+_ANSWERS: Final[dict[type, type]] = {
+    commands.Get: Value,
+    commands.Set: Written,
+    commands.Add: Written,
+    commands.Delete: Written,
+    commands.Stat: Facts,
+    commands.Sync: Written,
+    commands.Rev: Written,
+    commands.Unwatch: Written,
+    commands.Ping: Done,
+    commands.Quit: Done,
+    commands.Wait: Event,
+}
+_POINTS: Final = (commands.Sync, commands.Rev, commands.Unwatch)
+
+
+class Exchange:
+    """One request, its line, and what becomes of it.
+
+    :param command: what is asked.
+    :param tagged: whether it must have a tag, so that nothing waits behind it, nor it behind
+        others; what needs one has it anyway.
+    :raises CoordError: where no server would understand the command.
+    """
+
+    __slots__ = ("command", "line", "rows", "tag", "tagged")
+
+    def __init__(self, command: commands.Command, *, tagged: bool = False) -> None:
+        self.command = command
+        self.line = line(command)
+        self.tagged = tagged or _needs_tag(command)
+        self.tag = b""
+        self.rows: list[Any] | None = None
+
+    def told(self, outcome: Any) -> None:
+        """Hear the answer: a result or a `CoordError`, as a value."""
+        raise NotImplementedError
+
+
+def _needs_tag(command: commands.Command) -> bool:
+    kind = type(command)
+    if kind in _UNTAGGED:
+        return False
+    return kind not in _IN_ORDER_UNLESS_LOCAL or getattr(command, "local", False)
+
+
+class _OneGlob:
+    """The watches of one connection on one glob; see the top of this file."""
+
+    __slots__ = ("ending", "held", "opening", "unwanted", "watches")
+
+    def __init__(self) -> None:
+        self.watches: dict[Exchange, None] = {}
+        self.opening = 0
+        self.unwanted: set[Exchange] = set()
+        self.ending = False
+        self.held: dict[Exchange, None] = {}
+
+    @property
+    def is_closing(self) -> bool:
+        return self.ending or bool(self.unwanted)
+
+
+class _Ending(Exchange):
+    """An ``UNWATCH``, whose answer nobody but the conversation wants."""
+
+    __slots__ = ()
+
+    def told(self, outcome: Any) -> None:
+        """Pass over it."""
+
+
+class Conversation:
+    """What one connection asked and is still to be told."""
+
+    def __init__(self) -> None:
+        self._parser = ReplyParser()
+        self._outbox: list[bytes] = []
+        self._in_order: deque[Exchange] = deque()
+        self._tagged: dict[bytes, Exchange] = {}
+        self._globs: dict[str, _OneGlob] = {}
+        self._watching = 0
+        self._tags = 0
+
+    @property
+    def outstanding(self) -> int:
+        """How many requests are not answered yet; watches that are open are none."""
+        return len(self._in_order) + len(self._tagged) - self._watching
+
+    def describe(self) -> str:
+        """Return the conversation in one line."""
+        return f"{self.outstanding} outstanding {self._watching} watches"
+
+    def unanswered(self) -> list[Exchange]:
+        """Return every exchange that may still be told something, watches among them."""
+        held = [one for group in self._globs.values() for one in group.held]
+        return [*self._in_order, *self._tagged.values(), *held]
+
+    # -- asking -------------------------------------------------------------------------------
+    def ask(self, exchange: Exchange) -> None:
+        """Send a request with the next `take_outbox`; one that was sent before begins anew."""
+        exchange.rows = None
+        if not exchange.tagged:
+            self._in_order.append(exchange)
+            self._outbox.append(exchange.line)
+            return
+        self._tags += 1
+        exchange.tag = b"#%d" % self._tags
+        self._tagged[exchange.tag] = exchange
+        self._outbox.append(b"%b %b" % (exchange.tag, exchange.line))
+
+    def watch(self, exchange: Exchange) -> None:
+        """Open a watch, at once or when its glob is free for it."""
+        glob = self._glob(exchange)
+        if glob.is_closing:
+            glob.held[exchange] = None
+        else:
+            self._open(glob, exchange)
+
+    def leave(self, exchange: Exchange) -> None:
+        """End a watch: it is told nothing more."""
+        glob = self._glob(exchange)
+        glob.held.pop(exchange, None)
+        if exchange in glob.watches:
+            glob.unwanted.add(exchange)
+            self._settle(glob, exchange.command.glob)  # type: ignore[union-attr]
+
+    def take_outbox(self) -> bytes:
+        """Return what is to be sent now."""
+        if not self._outbox:
+            return b""
+        content = b"".join(self._outbox)
+        self._outbox.clear()
+        return content
+
+    def _glob(self, exchange: Exchange) -> _OneGlob:
+        written: str = exchange.command.glob  # type: ignore[union-attr]
+        return self._globs.setdefault(written, _OneGlob())
+
+    def _open(self, glob: _OneGlob, exchange: Exchange) -> None:
+        glob.watches[exchange] = None
+        glob.opening += 1
+        self.ask(exchange)
+
+    def _settle(self, glob: _OneGlob, written: str) -> None:
+        """Do what a glob's watches allow now: end them, open those that had to wait."""
+        if glob.ending or glob.opening:
+            return
+        if glob.unwanted:
+            glob.ending = True
+            self.ask(_Ending(commands.Unwatch(written)))
+            return
+        held, glob.held = glob.held, {}
+        for exchange in held:
+            self._open(glob, exchange)
+        if not glob.watches:
+            self._globs.pop(written, None)
+
+    # -- being told ---------------------------------------------------------------------------
+    def receive(self, chunk: bytes) -> list[tuple[Exchange, Any]]:
+        """Return who is to be told what; raise `Junk` where a reply fits no request.
+
+        To tell them is the caller's, after this has returned.
+        """
+        done: list[tuple[Exchange, Any]] = []
+        in_order = self._in_order
+        for tag, reply in self._parser.feed(chunk):
+            waiting = in_order[0] if in_order else None
+            exchange = self._tagged.get(tag) if tag else waiting
+            if exchange is None:
+                raise Junk(f"{type(reply).__name__} answers nothing that was asked")
+            if type(exchange.command) is commands.Watch:
+                self._watched(exchange, reply, done)
+                continue
+            outcome = _outcome(exchange, reply)
+            if outcome is None:
+                continue
+            if tag:
+                del self._tagged[tag]
+            else:
+                in_order.popleft()
+            if type(exchange) is _Ending:
+                self._ended(exchange.command, done)  # type: ignore[arg-type]
+            else:
+                done.append((exchange, outcome))
+        return done
+
+    def _watched(self, exchange: Exchange, reply: Reply, done: list[tuple[Exchange, Any]]) -> None:
+        """Take a reply to a watch: it was opened, something happened, or it is over."""
+        glob = self._glob(exchange)
+        outcome: Any = reply
+        is_new = exchange.rows is None
+        if isinstance(reply, CoordError):
+            del self._tagged[exchange.tag]
+            del glob.watches[exchange]
+            self._watching -= not is_new
+        elif is_new and type(reply) is Written and reply.path is None:
+            exchange.rows = []
+            outcome = Point(reply.rev)
+            self._watching += 1
+        elif is_new or type(reply) is not Event:
+            raise Junk(f"{type(reply).__name__} is no answer to a watch")
+        if exchange not in glob.unwanted:
+            done.append((exchange, outcome))
+        if isinstance(reply, CoordError):
+            glob.unwanted.discard(exchange)
+        if is_new:
+            glob.opening -= 1
+        if is_new or isinstance(reply, CoordError):
+            self._settle(glob, exchange.command.glob)  # type: ignore[union-attr]
+
+    def _ended(self, request: commands.Unwatch, done: list[tuple[Exchange, Any]]) -> None:
+        """Take the answer to an ``UNWATCH``: no watch on that glob is left."""
+        glob = self._globs[request.glob]
+        for exchange in glob.watches:
+            del self._tagged[exchange.tag]
+            self._watching -= 1
+            if exchange not in glob.unwanted:
+                done.append((exchange, Lagged("ended along with another watch on its glob")))
+        glob.watches.clear()
+        glob.unwanted.clear()
+        glob.ending = False
+        self._settle(glob, request.glob)
+
+
+def _outcome(exchange: Exchange, reply: Reply) -> Any:
+    """Return what a reply makes of an exchange; ``None`` where more rows are to come."""
+    command = exchange.command
+    kind = type(command)
+    if isinstance(reply, CoordError):
+        return reply
+    row = _ROWS.get(kind)
+    if row is None:
+        if type(reply) is not _ANSWERS[kind]:
+            raise Junk(f"{type(reply).__name__} is no answer to {kind.__name__}")
+        if kind in _POINTS:
+            return Point(reply.rev)  # type: ignore[union-attr]
+        if kind is commands.Add and reply.path is None:  # type: ignore[union-attr]
+            raise Junk("an answer to Add names the node")
+        return reply
+    if exchange.rows is None:
+        exchange.rows = []
+    if type(reply) is row:
+        exchange.rows.append(reply)
+        return None
+    if type(reply) is not End:
+        raise Junk(f"{type(reply).__name__} is no row of {kind.__name__}")
+    rows, exchange.rows = exchange.rows, None
+    return _table(kind, reply.rev, rows)
+
+
+def _table(kind: type, rev: int, rows: list[Any]) -> Names | Page | Items:
+    if kind is commands.Walk:
+        return Page(rev, tuple(rows))
+    if kind is not commands.List:
+        return Items(rev, tuple(row.text.decode("utf-8", "replace") for row in rows))
+    try:
+        return Names(rev, tuple(paths.decode(b"/" + row.text)[1:] for row in rows))
+    except CoordError as error:
+        raise Junk(error.text) from None

@@ -1,0 +1,99 @@
+"""Requests as bytes: the line that each command is, without its tag.
+
+Written from the one table, `coord.commands.VERBS`, so that a verb or an option that is
+added there can be sent at once. ``GET`` and ``SET`` without options have a shorter way.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from coord import paths
+from coord.commands import VERBS, Command, Get, Kind, Set, Target, Verb
+from coord.errors import BadPath, TooLarge
+from coord.limits import SKIPPED_BYTES_MAX
+from coord.wire.line_reply import written
+
+_VERBS: Final[dict[type, Verb]] = {verb.command: verb for verb in VERBS}
+_UNSAFE: Final = re.compile(rb"[\x00-\x20\x7f]")
+_WILD: Final = re.compile(r"[*?]")
+
+
+def exactly(path: str) -> str:
+    """Return the glob that matches ``path`` and nothing else, whatever characters it has."""
+    text = paths.encode(path).decode()
+    return _WILD.sub(lambda found: f"%{ord(found[0]):02X}", text)
+
+
+def glob_line(glob: str) -> bytes:
+    """Return a glob as a line writes it; raise `BadGlob` or `TooLarge` where it is none.
+
+    Spaces and control bytes, which no line can hold, are encoded; all else stands as it is.
+    """
+    raw = _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], glob.encode("utf-8", "surrogatepass"))
+    paths.Glob.parse(raw)
+    return raw
+
+
+def path_line(path: str) -> bytes:
+    """Return a path as a line writes it; raise `BadPath` or `TooLarge` where it is none."""
+    return paths.encode(paths.validate(path))
+
+
+def line(command: Command) -> bytes:
+    """Return the line, or line and literal, that asks for ``command``; ended by LF.
+
+    :raises CoordError: where no server would understand it: a bad path or glob, a value so
+        large that the connection would not survive it.
+    """
+    kind = type(command)
+    if kind is Get and not command.local and command.rev is None:  # type: ignore[union-attr]
+        return b"GET %b\n" % path_line(command.path)  # type: ignore[union-attr]
+    if kind is Set and command.if_rev is None:  # type: ignore[union-attr]
+        value = _value(command.value)  # type: ignore[union-attr]
+        return b"SET %b %b\n" % (path_line(command.path), value)  # type: ignore[union-attr]
+    return _any(command)
+
+
+def _any(command: Command) -> bytes:
+    verb = _VERBS[type(command)]
+    words = [verb.name.encode()]
+    for option in verb.options:
+        given = getattr(command, option.field)
+        if given is None or given is False:
+            continue
+        words.append(_option(option.name, option.kind, given))
+    if verb.target is Target.PATH:
+        words.append(path_line(getattr(command, "path")))  # noqa: B009 - of any command
+    elif verb.target is Target.GLOB:
+        words.append(glob_line(getattr(command, "glob")))  # noqa: B009
+    elif verb.target is Target.WORD and getattr(command, "verb", None):
+        words.append(getattr(command, "verb").encode())  # noqa: B009
+    if verb.takes_value:
+        words.append(_value(getattr(command, "value")))  # noqa: B009
+    return b" ".join(words) + b"\n"
+
+
+def _option(name: str, kind: Kind, given: Any) -> bytes:
+    if kind is Kind.FLAG:
+        return name.encode()
+    if kind is Kind.PATH:
+        return b"%b=%b" % (name.encode(), path_line(given))
+    if kind is Kind.SECONDS:
+        return f"{name}={max(0.0, float(given)):.3f}".encode()
+    return f"{name}={int(given)}".encode()
+
+
+def _value(value: bytes) -> bytes:
+    if len(value) > SKIPPED_BYTES_MAX:
+        raise TooLarge(f"a value of {len(value)} bytes is more than any node takes")
+    return written(value)
+
+
+def checked(command: Command) -> bytes:
+    """Return `line` of a command that came from outside, with its path seen to be text."""
+    try:
+        return line(command)
+    except UnicodeEncodeError:
+        raise BadPath("a path is text that UTF-8 can write") from None
