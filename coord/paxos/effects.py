@@ -1,6 +1,6 @@
 """What a replica wants done, in the order in which it must be done.
 
-Hand ``save`` to the disk and send, then apply what was chosen, then answer reads. Nothing
+Send, hand ``save`` to the disk, apply what was chosen, then answer reads. Nothing
 that depends on a save is in ``send`` beside it: it comes out of ``Replica.saved`` once the
 disk has said so. So a leader's own disk and the way to the others' run side by side. Exactly
 one function of the program, the replicator's, obeys these.

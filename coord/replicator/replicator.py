@@ -1,8 +1,8 @@
 """The replicator: one node's loop around the core.
 
 Inputs (frames, saves done, requests, ticks) are taken as they come; each is put to the
-replica, and what the replica wants is done at once and in order: hand saves to the disk,
-send, apply what was chosen. What concerns others waits for the end of the turn: one batch
+replica, and what the replica wants is done at once and in order: send, hand saves to the
+disk, apply what was chosen. What concerns others waits for the end of the turn: one batch
 of all that was asked, one announcement of all that was chosen, one call to each watcher
 that sees a change, all answers, one write to each peer. So nothing that belongs to someone
 else runs inside a change of state, and a thousand requests in a turn cost one of each.
