@@ -148,7 +148,8 @@ class LineProtocol(Protocol):
                 self._in_turn = False
             if page.pieces:
                 self.transport.write(b"".join(page.pieces))
-                self._push()
+                if not self._paused:  # else this would go on page by page, and nobody else
+                    self._push()
             if page.unfinished and not self._paused:
                 self._take_turn_soon()
         if conversation.is_over:

@@ -262,8 +262,9 @@ class Link(Protocol):
             self.traffic.bytes_out += size_bytes
             self.transport.write(content)
             if self._paused:
-                self._under_way_bytes = size_bytes
-            self._push()
+                self._under_way_bytes = size_bytes  # the reactor pushes it, others have their turn
+            else:
+                self._push()
         if self._dropped and not self._queue:
             dropped, self._dropped = self._dropped, 0
             self._parties.drained(self, dropped)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from coord.commands import List, Walk
 from coord.limits import PIPELINE_REQUESTS_MAX, REPLY_SLICE_BYTES, VALUE_BYTES_MAX
 from coord.results import Result, Row, Rows
+from tests.descriptors import Eager
 from tests.frontends.local import Client
 from tests.frontends.test_line import LineCase
 
@@ -114,6 +115,19 @@ class LongRows(LineCase):
         self.assertEqual((len(nodes), len(names)), (self.count, self.count))
         self.assertIn(b"END 12000", reply)
         self.assertIn(b"#l END 12000", reply)
+
+    def test_reads_greedily(self) -> None:
+        """A client that takes all there is gets a page a turn, so that others have their turn."""
+        transport, protocol = Eager(), self.factory.buildProtocol(None)
+        protocol.makeConnection(transport)
+        protocol.dataReceived(b"WALK /d/**\n")
+        pages = 0
+        while transport.turn():
+            self.clock.advance(0)
+            pages += 1
+            self.assertLess(len(transport.taken), (pages + 1) * UNSENT_MAX)
+        self.assertEqual(transport.taken.count(b"\n"), self.count + 1)
+        self.assertGreater(pages, len(transport.taken) // UNSENT_MAX)
 
     def test_events_between_replies(self) -> None:
         """Untagged events never come among the rows of an untagged walk; tagged ones may."""
