@@ -10,7 +10,7 @@ A *dump* is one picture of the store, its nodes in path order::
 A file of *changes* goes on from a revision: what every watcher saw, in order, and now and then
 how far the record had come at what time::
 
-    coord-backup 1 changes rev=8 cluster=coord time=... after=77d0... crc=31be4470
+    coord-backup 1 changes rev=8 cluster=coord time=... after=5e12... crc=31be4470
     aa01c5d2 set 9 /message good morning
     1be09f3c del 10 /services/web/1
     e02c7a51 at 10 2026-11-20T06:01:24.115Z
@@ -20,8 +20,8 @@ Every line but the first begins with a CRC-32 of the rest of it and of what it i
 In a dump that is the path of the line before, so a line that is lost, doubled or out of place
 is found at once, and yet two dumps differ only where the stores did. In changes it is the checksum
 of the line before. The last line counts the lines between it and the first and holds a
-BLAKE2b hash of all the bytes above it. ``after`` of changes is the hash of the file that they go on
-from. `coord.wire.backup_reader` reads all this; ``doc/backup-format.rst`` tells it to others.
+BLAKE2b hash of all the bytes above it. ``after`` of changes is such a hash of the first line of the file
+that they go on from. `coord.wire.backup_reader` reads all this; ``doc/backup-format.rst`` tells it to others.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """The first line.
 
     ``rev`` is the revision that a dump is a picture of, or after which changes begin; ``time``
-    when that was, in UTC as ``2026-11-20T06:01:22.000Z``. ``after`` is the hash in the last line of
-    the file that changes go on from, empty for a dump.
+    when that was, in UTC as ``2026-11-20T06:01:22.000Z``. ``after`` is the `name_of` the file that
+    changes go on from, empty for a dump.
     """
 
     content: Content
@@ -90,6 +90,11 @@ def checksum(link: bytes, body: bytes) -> bytes:
     return b"%08x" % zlib.crc32(body, zlib.crc32(b"%b " % link))
 
 
+def name_of(first_line: bytes) -> str:
+    """Return what files that go on from the one with this first line call it."""
+    return hashlib.blake2b(first_line, digest_size=HASH_BYTES).hexdigest()
+
+
 class Total:
     """The hash over all lines so far."""
 
@@ -106,13 +111,17 @@ class Total:
 
 
 class Writer:
-    """One file's lines, made one by one; each call returns the next, with its line end."""
+    """One file's lines, made one by one; each call returns the next, with its line end.
+
+    ``name`` is the `name_of` the file, once `head` was made.
+    """
 
     def __init__(self, header: Header) -> None:
         self._header = header
         self._total = Total()
         self._link = b""
         self.lines = 0
+        self.name = ""
 
     def head(self) -> bytes:
         """Return the first line."""
@@ -129,6 +138,7 @@ class Writer:
         line = b"%b crc=%b\n" % (body, check)
         if header.content is Content.CHANGES:
             self._link = check
+        self.name = name_of(line)
         self._total.add(line)
         return line
 
@@ -175,6 +185,7 @@ class Writer:
         self._total.add(line)
         if line.startswith(MAGIC):
             self._link = line[-9:-1]
+            self.name = name_of(line)
         else:
             self._link = line[:8]
             self.lines += 1

@@ -25,6 +25,7 @@ from coord.wire.backup import (
     Record,
     Total,
     checksum,
+    name_of,
 )
 from coord.wire.backup_text import text_of, unescape
 
@@ -53,7 +54,8 @@ class Reader:
     """Reads one file; `records` once, then ``header``, ``end`` and the rest say what it was.
 
     ``unfinished`` is for changes that are still being written: they may end anywhere, and what
-    follows the last whole line is not looked at. ``sound_bytes`` is where that line ends.
+    follows the last whole line is not looked at. ``sound_bytes`` is where that line ends, ``name`` is
+    what files that go on from this one call it.
     """
 
     def __init__(self, *, unfinished: bool = False) -> None:
@@ -66,17 +68,13 @@ class Reader:
         self.line = 0
         self.sound_bytes = 0
         self.rev = 0
+        self.name = ""
 
     @property
     def header(self) -> Header:
         """The first line; there once a record was read."""
         assert self._header is not None, "read first"
         return self._header
-
-    @property
-    def hash(self) -> str:
-        """The hash of all lines so far but the last one of a whole file."""
-        return self._total.text()
 
     def records(self, pieces: Iterable[bytes]) -> Iterator[Record]:
         """Yield what the lines say, the `Header` first, the `End` last.
@@ -145,6 +143,7 @@ class Reader:
         except (ValueError, KeyError):
             raise Damage(1, "the first line makes no sense") from None
         self.rev = header.rev
+        self.name = name_of(line)
         if header.content is Content.CHANGES:
             self._link = found[3]
         self._total.add(line)

@@ -284,6 +284,7 @@ class Golden(SynchronousTestCase):
         writer = Writer(header)
         again = [writer.head(), *map(writer.node, nodes), writer.end()]
         self.assertEqual(b"".join(again), whole)
+        self.assertEqual(writer.name, "dde811aedb589de42132e69d5821ec52")
 
     def test_changes(self) -> None:
         """Changes of version 1, which go on from that dump."""
@@ -293,7 +294,7 @@ class Golden(SynchronousTestCase):
             rev=10,
             cluster="coord",
             time=TIME,
-            after="3c5f5e6bc6cb678be3d616aafea77fbd",
+            after="dde811aedb589de42132e69d5821ec52",
         )
         records: list[Event | Mark] = [
             Event(11, Kind.SET, "/message", b"good morning"),
@@ -303,6 +304,6 @@ class Golden(SynchronousTestCase):
             Event(13, Kind.SET, "/y", b""),
         ]
         self.assertEqual(
-            read(whole), [header, *records, End(5, "c5956d68646988c09602d3666976053a")]
+            read(whole), [header, *records, End(5, "8d08d15e5b060a0d74d5b5ff2bd5918d")]
         )
         self.assertTrue(re.fullmatch(rb"(?:[^\n]+\n)+", whole))

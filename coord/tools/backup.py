@@ -1,0 +1,334 @@
+"""``coord-backup``: the persistence tool.
+
+Exit status: 0 done; 1 refused, damaged, or the store said no; 2 usage; 3 no server reached; 130
+interrupted (``follow`` ends with 0 then).
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from twisted.internet.defer import CancelledError
+
+from coord import __version__
+from coord.client import Client
+from coord.journal.errors import JournalError
+from coord.results import Row
+from coord.tools import backup_offline, backup_record
+from coord.tools.backup_dump import ROWS_PER_SECOND, Dump
+from coord.tools.backup_files import STDIO, Checked, Refused, as_stamp, check, pieces, sink
+from coord.tools.backup_follow import ROTATE_BYTES, ROTATE_SECONDS, Follower
+from coord.tools.backup_record import Spoiled
+from coord.tools.backup_restore import Restore
+from coord.tools.progress import Progress
+from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, run, servers_of
+from coord.wire.backup import Content
+from coord.wire.backup_reader import Damage, Foreign, Reader
+
+PROGRAM = "coord-backup"
+_KNOWN = (Refused, Spoiled, Damage, Foreign, JournalError, sqlite3.Error)
+REQUEST_SECONDS = 10.0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Do what ``words`` (or the process's own) ask for; return the exit status."""
+    given = _parser().parse_args(words)
+    try:
+        status: int = given.run(given)
+    except Usage as error:
+        complain(PROGRAM, str(error))
+        return USAGE
+    except _KNOWN as error:
+        complain(PROGRAM, str(error))
+        return REFUSED
+    except OSError as error:
+        complain(PROGRAM, f"{error.filename or ''}: {error.strerror}")
+        return REFUSED
+    return status
+
+
+# -- the command line ------------------------------------------------------------------------
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Back up a cluster and bring it back. Exit status: 0 done; 1 refused, damaged,"
+        " or the store said no; 2 usage; 3 no server reached; 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    _dump_words(verbs)
+    _restore_words(verbs)
+    _follow_words(verbs)
+    verify = verbs.add_parser("verify", help="see that backups are as they were written")
+    verify.add_argument("file", nargs="+", help="a file, a folder of follow, or - for stdin")
+    verify.set_defaults(run=_verify)
+    offline = verbs.add_parser("offline", help="dump the directory of a node that does not run")
+    offline.add_argument("data", type=Path, metavar="DATA-DIR")
+    offline.add_argument("file", metavar="FILE", help="what to write; - is stdout")
+    offline.add_argument(
+        "--undecided",
+        action="store_true",
+        help="take what this node voted for and never learnt the fate of for decided, too",
+    )
+    offline.set_defaults(run=_offline)
+    return parser
+
+
+def _with_servers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--server",
+        action="append",
+        metavar="HOST:PORT",
+        help="a node to ask; repeatable (COORD_SERVERS, or 127.0.0.1:8046)",
+    )
+
+
+def _dump_words(verbs: Any) -> None:
+    dump = verbs.add_parser("dump", help="one picture of a running cluster into a file")
+    dump.add_argument("file", metavar="FILE", help="what to write; - is stdout")
+    _with_servers(dump)
+    _with_pace(dump)
+    dump.set_defaults(run=_dump)
+
+
+def _with_pace(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rows-per-second",
+        type=float,
+        default=ROWS_PER_SECOND,
+        metavar="N",
+        help=f"how fast to take nodes at most, 0 for no limit ({ROWS_PER_SECOND:,})",
+    )
+
+
+def _restore_words(verbs: Any) -> None:
+    restore = verbs.add_parser("restore", help="bring a backup into a cluster")
+    restore.add_argument("file", metavar="FILE", help="a dump, a folder of follow, or - for stdin")
+    restore.add_argument(
+        "--at", metavar="REV|TIME", help="which moment of a folder: a revision, or a time in UTC"
+    )
+    restore.add_argument(
+        "--into-non-empty",
+        action="store_true",
+        help="write what differs where there are nodes already; also goes on after an interruption",
+    )
+    restore.add_argument("--dry-run", action="store_true", help="say what would be done")
+    _with_servers(restore)
+    restore.set_defaults(run=_restore)
+
+
+def _follow_words(verbs: Any) -> None:
+    follow = verbs.add_parser("follow", help="keep a folder that holds every moment from now on")
+    follow.add_argument("folder", type=Path, metavar="DIR")
+    follow.add_argument(
+        "--rotate-bytes", type=int, default=ROTATE_BYTES, metavar="N", help="begin another file"
+        f" after so many bytes ({ROTATE_BYTES:,})",
+    )  # fmt: skip
+    follow.add_argument(
+        "--rotate-seconds", type=float, default=ROTATE_SECONDS, metavar="S", help="or after so long"
+        f" ({ROTATE_SECONDS:.0f})",
+    )  # fmt: skip
+    _with_servers(follow)
+    _with_pace(follow)
+    follow.set_defaults(run=_follow)
+
+
+# -- dump, offline ------------------------------------------------------------------------------
+def _dump(given: argparse.Namespace) -> int:
+    servers = servers_of(given.server)
+    target = sink(given.file)
+    progress = Progress("nodes")
+
+    async def work(reactor: Any) -> int:
+        dump = _new_dump(reactor, servers, progress, given)
+        try:
+            await dump.run(target)
+        finally:
+            target.abandon()
+            progress.close()
+        _tell(f"{dump.nodes:,} nodes of revision {dump.picture.rev} of {dump.picture.cluster}")
+        return DONE
+
+    return run(PROGRAM, work, _KNOWN)
+
+
+def _new_dump(
+    reactor: Any, servers: Sequence[str], progress: Progress, given: argparse.Namespace
+) -> Dump:
+    rate = given.rows_per_second or None
+    return Dump(reactor, servers, progress, _tell, rows_per_second=rate)
+
+
+def _offline(given: argparse.Namespace) -> int:
+    target = sink(given.file)
+    progress = Progress("nodes")
+    try:
+        rebuilt = backup_offline.rebuild(given.data, undecided=given.undecided)
+        nodes = backup_offline.write(rebuilt, target, progress)
+    except ValueError as error:
+        raise Refused(f"{given.data}: its image cannot be read: {error}") from None
+    finally:
+        target.abandon()
+        progress.close()
+    _tell(f"{nodes:,} nodes of revision {rebuilt.store.rev} of {rebuilt.cluster}")
+    if rebuilt.undecided:
+        _tell(
+            f"{rebuilt.undecided} slots of the log are left out: {rebuilt.node} voted for them and"
+            " never learnt their fate (--undecided takes them)"
+        )
+    return DONE
+
+
+# -- verify ---------------------------------------------------------------------------------------
+def _verify(given: argparse.Namespace) -> int:
+    status = DONE
+    for name in given.file:
+        try:
+            for line in _verified(name):
+                print(line)
+        except (Damage, Foreign) as problem:
+            complain(PROGRAM, f"{name}: {problem}")
+            status = REFUSED
+        except Spoiled as problem:
+            complain(PROGRAM, str(problem))
+            status = REFUSED
+    return status
+
+
+def _verified(name: str) -> Iterator[str]:
+    path = Path(name)
+    if name != STDIO and path.is_dir():
+        count = 0
+        for part, found in backup_record.check_all(path):
+            count += 1
+            yield f"{part.path}: {_described(found)}"
+        if not count:
+            raise Refused(f"{path} holds no backup")
+        return
+    with _opened(name) as file:
+        yield f"{name}: {_described(check(file, unfinished=path.suffix == '.open'))}"
+
+
+def _described(found: Checked) -> str:
+    header = found.header
+    if header.content is Content.DUMP:
+        return f"sound, {found.lines:,} nodes of revision {header.rev} of {header.cluster}"
+    state = "sound" if found.is_whole else "sound as far as it goes, still being written"
+    return f"{state}, {found.lines:,} lines, revisions {header.rev} to {found.rev}"
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[BinaryIO]:
+    """Open a file, or standard input, which is kept aside so that it can be read twice."""
+    if name != STDIO:
+        with Path(name).open("rb") as file:
+            yield file
+        return
+    with tempfile.TemporaryFile(prefix="coord-backup-") as aside:
+        shutil.copyfileobj(sys.stdin.buffer, aside)
+        aside.seek(0)
+        yield aside
+
+
+# -- restore --------------------------------------------------------------------------------
+def _restore(given: argparse.Namespace) -> int:
+    servers = servers_of(given.server)
+    at = _moment(given.at)
+    if given.file != STDIO and Path(given.file).is_dir():
+        moment = backup_record.find(Path(given.file), at)
+        with backup_record.rebuilt(moment) as (count, rows):
+            return _restored(given, servers, rows, count, f"revision {moment.rev}")
+    if at is not None:
+        raise Usage("--at is for a folder of follow; a file is one moment")
+    with _opened(given.file) as file:
+        found = check(file)
+        if found.header.content is not Content.DUMP:
+            raise Refused(f"{given.file} holds changes: restore the folder that it is in")
+        file.seek(0)
+        rows = (one for one in Reader().records(pieces(file)) if isinstance(one, Row))
+        return _restored(given, servers, rows, found.lines, f"revision {found.header.rev}")
+
+
+def _moment(text: str | None) -> int | str | None:
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        return as_stamp(text)
+    except ValueError:
+        raise Usage(f"--at {text!r} is no revision, and no time such as 2026-11-20T06:01") from None
+
+
+def _restored(
+    given: argparse.Namespace, servers: Sequence[str], rows: Iterator[Row], count: int, what: str
+) -> int:
+    """Write some rows into the cluster, and say what was done."""
+    progress = Progress("nodes", count)
+
+    async def work(reactor: Any) -> int:
+        client = Client(reactor, servers, request_seconds=REQUEST_SECONDS)
+        restore = Restore(
+            reactor, client, progress, into_non_empty=given.into_non_empty, dry_run=given.dry_run
+        )
+        try:
+            counts = await restore.run(rows)
+        except BaseException:
+            progress.close()
+            if restore.counts.made + restore.counts.replaced:
+                _tell(f"broken off: {restore.counts.describe()}; to go on: --into-non-empty")
+            raise
+        finally:
+            await client.close()
+        progress.close()
+        done = "would be restored" if given.dry_run else "restored"
+        at = f"; the cluster is at revision {counts.rev}" if counts.rev else ""
+        print(f"{what} {done}: {counts.describe()}{at}")
+        if counts.kept:
+            complain(PROGRAM, f"the first that somebody else changed: {counts.first_kept}")
+            return REFUSED
+        return DONE
+
+    return run(PROGRAM, work, _KNOWN)
+
+
+# -- follow ---------------------------------------------------------------------------------
+def _follow(given: argparse.Namespace) -> int:
+    servers = servers_of(given.server)
+
+    async def work(reactor: Any) -> int:
+        client = Client(reactor, servers, request_seconds=REQUEST_SECONDS)
+        follower = Follower(
+            reactor,
+            client,
+            given.folder,
+            lambda: _new_dump(reactor, servers, Progress("nodes"), given),
+            _tell,
+            rotate_bytes=given.rotate_bytes,
+            rotate_seconds=given.rotate_seconds,
+        )
+        try:
+            await follower.run()
+        except CancelledError:
+            _tell(f"stopped at revision {follower.rev}")
+        finally:
+            await client.close()
+        return DONE
+
+    return run(PROGRAM, work, _KNOWN)
+
+
+def _tell(text: str) -> None:
+    print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

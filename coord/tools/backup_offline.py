@@ -1,0 +1,105 @@
+"""``coord-backup offline``: the store of a node that does not run, from its directory alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from coord.commands import Get, Read, Walk, Write
+from coord.journal.offline import Offline, open_offline
+from coord.limits import ALPHA
+from coord.paths import CONTROL
+from coord.paxos.durable import Vote
+from coord.paxos.membership import Membership
+from coord.replicator.applier import Applier
+from coord.replicator.imaging import load
+from coord.results import Row, Rows, Value
+from coord.store.machine import Store
+from coord.tools.backup_files import Sink, stamp
+from coord.tools.progress import Progress
+from coord.wire.backup import Content, Header, Writer
+from coord.wire.values import Batch
+
+
+class Rebuilt(msgspec.Struct, frozen=True):
+    """What a directory led to; ``undecided`` votes are left, whose fate this node never learnt."""
+
+    node: str
+    cluster: str
+    store: Store
+    time_ms: int
+    undecided: int
+
+
+class _Nobody:
+    """Who took no batch of the log: its results concern nobody any more."""
+
+    def commands(self, batch: Batch, value: bytes) -> Sequence[Write | Read] | None:
+        """Return that no batch is ours."""
+        return None
+
+
+def rebuild(directory: Path, *, undecided: bool = False) -> Rebuilt:
+    """Return the store that a stopped node's journal leads to. Blocks.
+
+    What this node knew to be chosen is applied, and where it voted alone all that it voted
+    for. ``undecided`` takes every other vote for chosen, too.
+
+    :raises coord.journal.errors.JournalError: where the directory is in use, or no node's.
+    :raises ValueError: where its image is damaged.
+    """
+    with open_offline(directory) as offline:
+        applier, _ = load(offline.found.image, history_revisions=1)
+        left = _apply(applier, offline, undecided)
+    name = applier.store.answer(Get(f"{CONTROL}/cluster"))
+    cluster = name.value.decode() if isinstance(name, Value) else offline.cluster
+    return Rebuilt(offline.node, cluster, applier.store, applier.time_ms, left)
+
+
+def _apply(applier: Applier, offline: Offline, undecided: bool) -> int:
+    """Apply the votes that count; return how many do not."""
+    durable = offline.found.durable
+    header = durable.header
+    membership = Membership(header.governs, ALPHA) if header.governs else None
+    votes = iter(durable.votes)
+    left: list[Vote] = []
+    for vote in votes:
+        alone = membership is not None and membership.at(vote.slot).voters == (offline.node,)
+        counts = vote.slot <= header.chosen or alone or undecided
+        if not counts or vote.slot != applier.slot + 1:
+            left.append(vote)
+            break
+        applier.apply(vote.slot, vote.value, _Nobody())
+        if membership is not None and not isinstance(vote.value, bytes):
+            membership.learn(vote.slot, vote.value)
+    return len(left) + sum(1 for _ in votes)
+
+
+def write(rebuilt: Rebuilt, sink: Sink, progress: Progress) -> int:
+    """Write a dump of the store; return how many nodes it holds."""
+    store = rebuilt.store
+    progress.whole = None
+    header = Header(
+        content=Content.DUMP,
+        rev=store.rev,
+        cluster=rebuilt.cluster,
+        time=stamp(rebuilt.time_ms / 1000),
+    )
+    writer = Writer(header)
+    sink.write(writer.head())
+    for row in _rows(store):
+        sink.write(writer.node(row))
+        progress.add(1)
+    sink.write(writer.end())
+    sink.finish()
+    return writer.lines
+
+
+def _rows(store: Store) -> Iterator[Row]:
+    found = store.answer(Walk("/**"))
+    assert isinstance(found, Rows), found
+    for row in found.rows:
+        if isinstance(row, Row):
+            yield row
