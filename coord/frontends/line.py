@@ -243,6 +243,7 @@ class LineFactory(ServerFactory):
         self._connections_max = connections_max
         self._connections: set[LineProtocol] = set()
         self._scheduled: deque[LineProtocol] = deque()
+        self._turns_due = False
 
     @property
     def connections(self) -> int:
@@ -272,12 +273,17 @@ class LineFactory(ServerFactory):
 
     def schedule(self, connection: LineProtocol) -> None:
         """Give ``connection`` a turn, after others."""
-        if not self._scheduled:
-            self.clock.callLater(0, self._take_turns)
         self._scheduled.append(connection)
+        self._take_turns_soon()
+
+    def _take_turns_soon(self) -> None:
+        if not self._turns_due:
+            self._turns_due = True
+            self.clock.callLater(0, self._take_turns)
 
     def _take_turns(self) -> None:
         """Give a turn to those who want one; not to all at once where they are many."""
+        self._turns_due = False
         until = self.clock.seconds() + TURN_SECONDS
         for _ in range(len(self._scheduled)):
             connection = self._scheduled.popleft()
@@ -286,4 +292,4 @@ class LineFactory(ServerFactory):
             if self.clock.seconds() >= until:
                 break
         if self._scheduled:
-            self.clock.callLater(0, self._take_turns)
+            self._take_turns_soon()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from twisted.internet.interfaces import IDelayedCall
 
 from coord.commands import List, Walk
 from coord.limits import PIPELINE_REQUESTS_MAX, REPLY_SLICE_BYTES, VALUE_BYTES_MAX
@@ -174,7 +176,7 @@ class LongRows(LineCase):
         self.assertEqual(len(closed), 2)
 
     def test_slices(self) -> None:
-        """A walk that finds nothing for long gives way to others, and comes to its end."""
+        """A walk that finds nothing for long gives way to others, turn by turn, to its end."""
         turns = []
 
         def searching() -> Iterator[Row | None]:
@@ -187,6 +189,15 @@ class LongRows(LineCase):
         self.coordinator.store.answer = (  # type: ignore[method-assign]
             lambda read: Rows(7, searching())
         )
+        calls = []
+
+        def counting(seconds: float, call: Callable[..., object]) -> IDelayedCall:
+            calls.append(call)
+            return later(seconds, call)
+
+        later = self.clock.callLater
+        self.patch(self.clock, "callLater", counting)
         self.client.send(b"WALK /z\n")
         self.assertEqual(len(turns), 1)
         self.assertEqual(self.client.read(), b"NODE /z 3 found\nEND 7\n")
+        self.assertLessEqual(len(calls), len(turns))
