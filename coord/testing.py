@@ -28,7 +28,7 @@ from twisted.internet.task import Clock
 
 from coord import commands
 from coord.client.errors import Closed
-from coord.client.requests import checked, glob_line
+from coord.client.requests import glob_line, line
 from coord.client.rows import Names, Page
 from coord.client.verbs import Verbs
 from coord.client.watch import Watch
@@ -114,7 +114,7 @@ class MemoryClient(Verbs):
 
     def request(self, command: commands.Command) -> Deferred[Any]:
         """Do any command but a watch or a wait; see `Verbs.request`."""
-        checked(command)
+        line(command)  # what no server would understand is refused alike
         if self._is_closed:
             raise Closed("the client is closed")
         refusal = self._refusal

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from coord import paths
 from coord.commands import VERBS, Command, Get, Kind, Set, Target, Verb
-from coord.errors import BadPath, TooLarge
+from coord.errors import TooLarge
 from coord.limits import SKIPPED_BYTES_MAX
 from coord.wire.line_reply import written
 
@@ -89,11 +89,3 @@ def _value(value: bytes) -> bytes:
     if len(value) > SKIPPED_BYTES_MAX:
         raise TooLarge(f"a value of {len(value)} bytes is more than any node takes")
     return written(value)
-
-
-def checked(command: Command) -> bytes:
-    """Return `line` of a command that came from outside, with its path seen to be text."""
-    try:
-        return line(command)
-    except UnicodeEncodeError:
-        raise BadPath("a path is text that UTF-8 can write") from None

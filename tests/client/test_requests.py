@@ -1,0 +1,90 @@
+"""Requests as bytes: what the client writes is what the server reads."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from coord import commands
+from coord.client.requests import exactly, glob_line, line
+from coord.errors import BadGlob, BadPath, CoordError, TooLarge
+from coord.limits import PATH_BYTES_MAX, SKIPPED_BYTES_MAX
+from coord.paths import Glob
+from coord.wire.line import Grammar, RequestParser
+
+NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1)
+PARTS = st.lists(NAMES.filter(lambda name: name not in (".", "..")), min_size=1, max_size=3)
+PATHS = st.one_of(st.just("/"), PARTS.map(lambda parts: "/" + "/".join(parts)))
+GLOBS = st.one_of(PATHS.map(exactly), st.sampled_from(["/**", "/a/*", "/%2A?", "/**/x"]))
+REVS = st.one_of(st.none(), st.integers(0, 2**63 - 1))
+VALUES = st.one_of(st.binary(), st.sampled_from([b"", b"{3}", b"{", b" x", b"x\r", b"\n"]))
+SECONDS = st.one_of(st.none(), st.integers(0, 10**6).map(lambda number: number / 1000))
+COMMANDS = st.one_of(
+    st.builds(commands.Set, PATHS, VALUES, REVS),
+    st.builds(commands.Add, PATHS, VALUES, st.booleans()),
+    st.builds(commands.Delete, PATHS, REVS, st.booleans()),
+    st.builds(commands.Get, PATHS, st.booleans(), REVS),
+    st.builds(commands.Stat, PATHS, st.booleans(), REVS),
+    st.builds(commands.List, PATHS, st.booleans(), REVS),
+    st.builds(
+        commands.Walk,
+        GLOBS,
+        st.booleans(),
+        REVS,
+        st.one_of(st.none(), PATHS),
+        st.one_of(st.none(), st.integers(1, 10**6)),
+    ),
+    st.builds(commands.Watch, GLOBS, REVS),
+    st.builds(commands.Unwatch, GLOBS),
+    st.builds(commands.Wait, GLOBS, REVS, SECONDS),
+    st.builds(commands.Help, st.sampled_from([None, "GET"])),
+    st.sampled_from([kind() for kind in (commands.Sync, commands.Rev, commands.Quit)]),
+    st.sampled_from([kind() for kind in (commands.Status, commands.Members, commands.Ping)]),
+)
+
+
+class Lines(SynchronousTestCase):
+    """The client's writing and the server's reading are each other's inverse."""
+
+    @given(st.lists(COMMANDS, max_size=5))
+    def test_read_back(self, asked: list[commands.Command]) -> None:
+        """A server understands every command as the one that was meant."""
+        content = b"".join(line(command) for command in asked)
+        self.assertEqual(RequestParser(Grammar()).feed(content), asked)
+
+    @given(st.text())
+    def test_any_path(self, path: str) -> None:
+        """A text that is no path is refused before anything is sent."""
+        try:
+            written = line(commands.Get(path))
+        except (BadPath, TooLarge):
+            return
+        self.assertEqual(RequestParser(Grammar()).feed(written), [commands.Get(path)])
+
+    @given(st.text(st.one_of(st.characters(), st.sampled_from("/*?% \n{2}A"))))
+    def test_any_glob(self, glob: str) -> None:
+        """A text that is no glob is refused, one that is means the same to the server."""
+        try:
+            written = glob_line(glob)
+        except CoordError:
+            return
+        (asked,) = RequestParser(Grammar()).feed(b"WATCH %b\n" % written)
+        assert isinstance(asked, commands.Watch)
+        self.assertEqual(asked.glob, written.decode())
+
+    @given(PATHS, PATHS)
+    def test_exactly(self, path: str, other: str) -> None:
+        """The glob of a path matches it and no other."""
+        glob = Glob.parse(exactly(path).encode())
+        self.assertTrue(glob.matches(path))
+        self.assertEqual(glob.matches(other), path == other)
+
+    def test_refused_here(self) -> None:
+        """What would end the connection, or could not be written, is never sent."""
+        huge = bytes(SKIPPED_BYTES_MAX + 1)
+        self.assertRaises(TooLarge, line, commands.Set("/a", huge))
+        self.assertRaises(BadPath, line, commands.Get("/\ud800"))
+        self.assertRaises(BadGlob, line, commands.Watch("/\ud800"))
+        self.assertRaises(BadPath, line, commands.Walk("/**", after="a"))
+        self.assertRaises(TooLarge, line, commands.Get("/" + "x" * PATH_BYTES_MAX))
