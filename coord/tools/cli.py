@@ -1,6 +1,7 @@
-"""``coord``, the command line.
+"""``coord``, the command line: the verbs from a shell, and ``init``.
 
-Exit status: 0 done, 1 it was refused, 2 usage.
+Exit status: 0 done, 1 the store said no or it was refused, 2 usage, 3 no server reached, 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -8,43 +9,79 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
-from coord import __version__
 from coord.node.settings import Refused
+from coord.tools.cli_completion import script
+from coord.tools.cli_words import command_of, parser, verb_of
 from coord.tools.init import make_cluster
+from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, run, servers_of
+
+PROGRAM: Final = "coord"
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command that ``words`` (or the process's own) ask for; return the exit status."""
-    given = _parser().parse_args(words)
+    grammar = parser()
+    given = grammar.parse_args(words)
     try:
-        _init(given.member, given.dir, given.cluster)
+        if given.command == "init":
+            _init(given.member, given.dir, given.cluster)
+        elif given.command == "completion":
+            print(script(given.shell, grammar), end="")
+        else:
+            return _ask(given)
+    except Usage as error:
+        complain(PROGRAM, str(error))
+        return USAGE
     except Refused as error:
-        print(f"coord: {error}", file=sys.stderr)
-        return 1
+        complain(PROGRAM, str(error))
+        return REFUSED
     except OSError as error:
-        print(f"coord: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
-    return 0
+        complain(PROGRAM, f"{error.filename}: {error.strerror}")
+        return REFUSED
+    return DONE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="coord", description="A small store, shared.")
-    parser.add_argument("--version", action="version", version=f"coord {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    init = commands.add_parser(
-        "init",
-        help="make a folder for each node of a new cluster",
-        description="Make DIR/NAME with coord.toml, key and certificate for each node, and the"
-        " cluster's own CA in DIR/ca.",
-    )
-    init.add_argument(
-        "member", nargs="+", metavar="NAME=HOST:PORT", help="a node, and where the others reach it"
-    )
-    init.add_argument("--dir", type=Path, required=True, help="the folder to make them in")
-    init.add_argument("--cluster", default="coord", help="the cluster's name (coord)")
-    return parser
+def _ask(given: argparse.Namespace) -> int:
+    """Ask a server, after all that can be seen to be wrong without one."""
+    from coord.client import Client
+    from coord.tools.cli_output import Output
+    from coord.tools.cli_verbs import perform, spawn
+
+    servers = servers_of(given.server)
+    takes_value = verb_of(given.command).takes_value
+    command_of(given, b"" if takes_value else None)
+    value = _value(given) if takes_value else None
+
+    async def work(reactor: Any) -> int:
+        client = Client(reactor, servers, request_seconds=given.request_timeout)
+        try:
+            return await perform(
+                client,
+                given,
+                value,
+                Output(as_json=given.json),
+                partial(complain, PROGRAM),
+                partial(spawn, reactor),
+            )
+        finally:
+            await client.close()
+
+    return run(PROGRAM, work)
+
+
+def _value(given: argparse.Namespace) -> bytes:
+    """Return what is to be written: the words of the command line, or standard input.
+
+    ``echo`` ends what it prints with a line end that nobody means: one is taken off.
+    """
+    if given.value:
+        return " ".join(given.value).encode("utf-8", "surrogateescape")
+    content = sys.stdin.buffer.read()
+    return content if given.raw else content.removesuffix(b"\n")
 
 
 def _init(members: Sequence[str], folder: Path, cluster: str) -> None:

@@ -2,8 +2,8 @@ r"""A value on one line of a backup, and the words of a header.
 
 A value that is text stands there as it is, so that ``grep`` finds it; ``\\`` stands for a
 backslash, ``\n``, ``\r``, ``\t`` and ``\xHH`` for what a line or a terminal would not bear. All
-other values, and text that would be longer so, are ``\=`` and Base64. Text never has ``=`` after a
-backslash, so the two cannot be mistaken for each other.
+other values, and text that is mostly such characters, are ``\=`` and Base64. Text never has ``=``
+after a backslash, so the two cannot be mistaken for each other.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ _SHORT: Final = {"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _ESCAPE: Final = re.compile(rb"\\(?:x([0-9a-f]{2})|([\\nrt]))?")
 _MEANT: Final = {b"\\": b"\\", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _BASE64: Final = b"\\="
+_SHORT_BYTES: Final = 16
+"""What is no longer than this beyond twice its value stays text: a few escapes can be read."""
 _UNSAFE: Final = re.compile(rb"[\x00-\x20%\x7f]")
 _PERCENT: Final = re.compile(rb"%([0-9A-F]{2})?")
 
@@ -31,7 +33,7 @@ def escape(value: bytes) -> bytes:
     except UnicodeDecodeError:
         return _base64(value)
     written = _UNPRINTED.sub(_escaped, text).encode()
-    return written if len(written) <= _base64_length(value) else _base64(value)
+    return written if len(written) <= 2 * len(value) + _SHORT_BYTES else _base64(value)
 
 
 def unescape(written: bytes) -> bytes:
@@ -74,7 +76,3 @@ def _byte(found: re.Match[bytes]) -> bytes:
 
 def _base64(value: bytes) -> bytes:
     return _BASE64 + binascii.b2a_base64(value, newline=False)
-
-
-def _base64_length(value: bytes) -> int:
-    return len(_BASE64) + (len(value) + 2) // 3 * 4

@@ -90,7 +90,8 @@ class Values(SynchronousTestCase):
         """Text stays text."""
         self.assertEqual(escape("grüß dich = \\o/".encode()), "grüß dich = \\\\o/".encode())
         self.assertEqual(escape(b"two\nlines\x07"), rb"two\nlines\x07")
-        self.assertEqual(escape(bytes(3)), rb"\=AAAA")
+        self.assertEqual(escape(bytes(3)), rb"\x00\x00\x00")
+        self.assertEqual(escape(bytes(15)), rb"\=AAAAAAAAAAAAAAAAAAAA")
         self.assertEqual(escape(b"\xff"), rb"\=/w==")
 
     def test_wrong(self) -> None:

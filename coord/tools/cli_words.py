@@ -1,0 +1,185 @@
+"""The command line of ``coord``, made from the one table `coord.commands.VERBS`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from coord import __version__, paths
+from coord.commands import VERBS, Kind, Option, Target, Verb
+from coord.errors import CoordError
+from coord.tools.cli_completion import SHELLS
+from coord.tools.running import Usage
+
+COMMANDS: Final = {
+    "get": "GET", "set": "SET", "add": "ADD", "del": "DEL", "ls": "LIST", "walk": "WALK",
+    "stat": "STAT", "watch": "WATCH", "wait": "WAIT", "rev": "REV", "status": "STATUS",
+    "members": "MEMBERS",
+}  # fmt: skip
+"""What each command is in the line protocol."""
+REQUEST_SECONDS: Final = 5.0
+STATUSES: Final = (
+    "Exit status: 0 done; 1 the store said no; 2 usage; 3 no server reached; 130 interrupted."
+)
+_NUMBER_MAX: Final = 2**63 - 1
+_BY_NAME: Final = {verb.name: verb for verb in VERBS}
+
+
+def verb_of(command: str) -> Verb:
+    """Return the verb that a command stands for."""
+    return _BY_NAME[COMMANDS[command]]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the grammar of the command line."""
+    made = argparse.ArgumentParser(
+        prog="coord", description="A small store that many machines share.", epilog=STATUSES
+    )
+    made.add_argument("--version", action="version", version=f"coord {__version__}")
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        _add_verb(commands, name, verb_of(name))
+    _add_init(commands)
+    completion = commands.add_parser("completion", help="print a shell's completion for coord")
+    completion.add_argument("shell", choices=SHELLS)
+    return made
+
+
+def _add_verb(commands: Any, name: str, verb: Verb) -> None:
+    made = commands.add_parser(name, help=verb.help, description=verb.help, epilog=STATUSES)
+    if verb.target is Target.PATH:
+        made.add_argument("target", metavar="PATH", help="such as /services/web")
+    elif verb.target is Target.GLOB:
+        made.add_argument(
+            "target", metavar="GLOB", help="a path with ?, *, and ** for any parts; quote it"
+        )
+    if verb.takes_value:
+        made.add_argument("value", nargs="*", help="words, joined by a space; without any, stdin")
+    if verb.takes_value or name == "get":
+        made.add_argument("--raw", action="store_true", help=_raw_help(name))
+    for option in verb.options:
+        _add_option(made, option)
+    if name == "watch":
+        made.add_argument(
+            "--exec",
+            metavar="COMMAND",
+            help="run COMMAND in a shell for each change, one after the other: the value on its"
+            " standard input; COORD_PATH, COORD_REV, COORD_EVENT (set or del) in its environment",
+        )
+        made.add_argument("--count", type=_count, metavar="N", help="end after N changes")
+    made.add_argument("--json", action="store_true", help="one JSON object a line")
+    made.add_argument(
+        "--server",
+        action="append",
+        metavar="HOST:PORT",
+        help="a node to ask; repeatable (COORD_SERVERS, or 127.0.0.1:8046)",
+    )
+    made.add_argument(
+        "--request-timeout",
+        type=_seconds,
+        default=REQUEST_SECONDS,
+        metavar="S",
+        help=f"how long to try ({REQUEST_SECONDS:g})",
+    )
+
+
+def _raw_help(name: str) -> str:
+    if name == "get":
+        return "print the value and nothing more: no line end"
+    return "keep the line end with which standard input ends"
+
+
+def _add_option(made: argparse.ArgumentParser, option: Option) -> None:
+    flag = f"--{option.name}"
+    if option.kind is Kind.FLAG:
+        made.add_argument(flag, dest=option.field, action="store_true", help=option.help)
+        return
+    kind, shown = {
+        Kind.REVISION: (_number, "N"),
+        Kind.COUNT: (_count, "N"),
+        Kind.SECONDS: (_seconds, "S"),
+        Kind.PATH: (path_of, "PATH"),
+    }[option.kind]
+    made.add_argument(flag, dest=option.field, type=kind, metavar=shown, help=option.help)
+
+
+def _add_init(commands: Any) -> None:
+    init = commands.add_parser(
+        "init",
+        help="make a folder for each node of a new cluster",
+        description="Make DIR/NAME with coord.toml, key and certificate for each node, and the"
+        " cluster's own CA in DIR/ca.",
+    )
+    init.add_argument(
+        "member", nargs="+", metavar="NAME=HOST:PORT", help="a node, and where the others reach it"
+    )
+    init.add_argument("--dir", type=Path, required=True, help="the folder to make them in")
+    init.add_argument("--cluster", default="coord", help="the cluster's name (coord)")
+
+
+def command_of(given: argparse.Namespace, value: bytes | None) -> msgspec.Struct:
+    """Return the request that a command line asks for; raises `Usage`."""
+    verb = verb_of(given.command)
+    operands: list[str | bytes] = []
+    try:
+        if verb.target is Target.PATH:
+            operands.append(path_of(given.target))
+        elif verb.target is Target.GLOB:
+            operands.append(glob_of(given.target))
+    except argparse.ArgumentTypeError as error:
+        raise Usage(str(error)) from None
+    if value is not None:
+        operands.append(value)
+    fields = {option.field: getattr(given, option.field) for option in verb.options}
+    return verb.command(*operands, **fields)
+
+
+def path_of(text: str) -> str:
+    """Return the path that a word of a command line is; argparse's error where it is none.
+
+    It is written as in the line protocol, so that what is printed can be typed again; a space may
+    also stand as itself.
+    """
+    try:
+        return paths.decode(_bytes(text))
+    except CoordError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.text}") from None
+
+
+def glob_of(text: str) -> str:
+    """Return the glob that a word of a command line is, as it was written."""
+    try:
+        paths.Glob.parse(_bytes(text))
+    except CoordError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.text}") from None
+    return text
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > _NUMBER_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no revision")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    number = _number(text)
+    if not number:
+        raise argparse.ArgumentTypeError("0 is no count")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds")
+    return seconds

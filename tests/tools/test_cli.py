@@ -1,0 +1,266 @@
+"""``coord``, the command: its words, what it does with a store, and what it prints."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from coord.client import Member
+from coord.commands import VERBS
+from coord.errors import CoordError, NoEntry, TimedOut
+from coord.events import Event, Kind
+from coord.results import Row
+from coord.testing import MemoryClient
+from coord.tools.cli import main
+from coord.tools.cli_completion import script
+from coord.tools.cli_output import Output
+from coord.tools.cli_verbs import environment, perform
+from coord.tools.cli_words import COMMANDS, parser
+
+
+class Store(SynchronousTestCase):
+    """Commands against a store in memory."""
+
+    def setUp(self) -> None:
+        """Make a store with a few nodes."""
+        self.client = MemoryClient()
+        self.notes: list[str] = []
+        self.ran: list[tuple[str, Event]] = []
+        self.status = 0
+        for path, value in (("/message", b"hello, world"), ("/bin", b"\0\xff\n"), ("/a b", b"")):
+            self.successResultOf(self.client.set(path, value))
+
+    def run_later(
+        self, *words: str, value: bytes | None = None
+    ) -> tuple[Deferred[int], io.BytesIO]:
+        """Begin a command; return its outcome to be, and what it prints."""
+        out = io.BytesIO()
+        given = parser().parse_args(words)
+
+        def run(command: str, event: Event) -> Deferred[int]:
+            self.ran.append((command, event))
+            return succeed(self.status)
+
+        output = Output(out, as_json=given.json, is_terminal=False)
+        doing = perform(self.client, given, value, output, self.notes.append, run)
+        return ensureDeferred(doing), out
+
+    def run_now(self, *words: str, value: bytes | None = None) -> str:
+        """Return what a command prints."""
+        done, out = self.run_later(*words, value=value)
+        self.assertEqual(self.successResultOf(done), 0)
+        return out.getvalue().decode()
+
+    def refusal(self, *words: str) -> CoordError:
+        """Return what the store has against a command."""
+        done, _ = self.run_later(*words)
+        error: CoordError = self.failureResultOf(done, CoordError).value
+        return error
+
+    def test_get(self) -> None:
+        """A value comes with a line end, or with ``--raw`` as it is."""
+        self.assertEqual(self.run_now("get", "/message"), "hello, world\n")
+        self.assertEqual(self.run_now("get", "--raw", "/message"), "hello, world")
+        self.assertIsInstance(self.refusal("get", "/none"), NoEntry)
+
+    def test_past(self) -> None:
+        """Options are those of the line protocol."""
+        self.run_now("set", "/message", value=b"later")
+        self.assertEqual(self.run_now("get", "--rev", "1", "/message"), "hello, world\n")
+
+    def test_writes(self) -> None:
+        """A write prints its revision, and the name where the store chose it."""
+        self.assertEqual(self.run_now("set", "/x", value=b"1"), "4\n")
+        self.assertEqual(self.run_now("set", "--if", "4", "/x", value=b"2"), "5\n")
+        self.assertEqual(self.refusal("del", "--if", "4", "/x").code, "REV_MISMATCH")
+        self.assertEqual(self.run_now("add", "--seq", "/j/", value=b""), "/j/0000000001\t6\n")
+        self.assertEqual(self.run_now("del", "--tree", "/j"), "7\n")
+
+    def test_rows(self) -> None:
+        """Rows are fields between tabs, and paths can be typed again."""
+        self.assertEqual(self.run_now("ls", "/"), "a%20b\nbin\nmessage\n")
+        self.assertEqual(
+            self.run_now("walk", "/**"),
+            "/a%20b\t3\t\n/bin\t2\t\\=AP8K\n/message\t1\thello, world\n",
+        )
+        self.assertEqual(self.run_now("get", "/a%20b"), self.run_now("get", "/a b"))
+        self.assertEqual(self.run_now("walk", "--limit", "1", "--after", "/a b", "/**")[:4], "/bin")
+        self.assertEqual(self.run_now("rev"), "3\n")
+
+    def test_json(self) -> None:
+        """JSON is one object a line, with bytes that are no text in Base64."""
+        rows = [json.loads(line) for line in self.run_now("walk", "--json", "/**").splitlines()]
+        self.assertEqual(
+            rows,
+            [
+                {"path": "/a b", "rev": 3, "value": ""},
+                {"path": "/bin", "rev": 2, "value_base64": "AP8K"},
+                {"path": "/message", "rev": 1, "value": "hello, world"},
+            ],
+        )
+        for words, wanted in (
+            (("get", "/message"), {"path": "/message", "rev": 1, "value": "hello, world"}),
+            (("rev",), {"rev": 3}),
+        ):
+            self.assertEqual(json.loads(self.run_now(words[0], "--json", *words[1:])), wanted)
+        self.assertEqual(json.loads(self.run_now("stat", "--json", "/message"))["size_bytes"], 12)
+        self.assertEqual(self.run_now("ls", "--json", "/").splitlines()[0], '{"name": "a b"}')
+        told = self.run_now("wait", "--json", "--from", "2", "/**")
+        self.assertEqual(json.loads(told), {"rev": 3, "event": "set", "path": "/a b", "value": ""})
+
+    def test_every_json(self) -> None:
+        """Whatever a command prints as JSON is JSON."""
+        needs = {"get": ["/message"], "stat": ["/message"], "ls": ["/"], "walk": ["/**"],
+                 "wait": ["--from", "1", "/**"], "watch": ["--from", "1", "--count", "2", "/**"],
+                 "set": ["/new"], "add": ["/newer"], "del": ["/new"]}  # fmt: skip
+        for name in COMMANDS:
+            value = b"x" if name in ("set", "add") else None
+            for line in self.run_now(
+                name, "--json", *needs.get(name, []), value=value
+            ).splitlines():
+                self.assertIsInstance(json.loads(line), dict)
+
+    def test_stat(self) -> None:
+        """The facts of a node are ``name=value``."""
+        self.assertIn("size_bytes=12\n", self.run_now("stat", "/message"))
+
+    def test_watch(self) -> None:
+        """A watch prints changes as they come, and ends after ``--count``."""
+        done, out = self.run_later("watch", "--count", "2", "/**")
+        self.successResultOf(self.client.set("/n", b"two\nlines"))
+        self.assertEqual(out.getvalue(), b"4\tset\t/n\ttwo\\nlines\n")
+        self.assertNoResult(done)
+        self.successResultOf(self.client.delete("/n"))
+        self.assertEqual(self.successResultOf(done), 0)
+        self.assertTrue(out.getvalue().endswith(b"\n5\tdel\t/n\n"))
+
+    def test_watch_exec(self) -> None:
+        """A command is run for each change, in order; one that fails is told of."""
+        self.status = 3
+        self.run_now("watch", "--from", "1", "--count", "2", "--exec", "do it", "/**")
+        self.assertEqual(
+            self.ran,
+            [
+                ("do it", Event(2, Kind.SET, "/bin", b"\0\xff\n")),
+                ("do it", Event(3, Kind.SET, "/a b", b"")),
+            ],
+        )
+        self.assertEqual(self.notes[0], "revision 2: the command ended with status 3")
+        self.assertEqual(
+            environment(self.ran[1][1], {"HOME": "x"}),
+            {"HOME": "x", "COORD_PATH": "/a%20b", "COORD_REV": "3", "COORD_EVENT": "set"},
+        )
+
+    def test_one_command_at_a_time(self) -> None:
+        """The next change waits until the command for the one before has ended."""
+        slow: list[Deferred[int]] = []
+
+        def run(command: str, event: Event) -> Deferred[int]:
+            slow.append(Deferred())
+            return slow[-1]
+
+        given = parser().parse_args(["watch", "--from", "1", "--count", "2", "--exec", "x", "/**"])
+        out = Output(io.BytesIO(), is_terminal=False)
+        done = ensureDeferred(perform(self.client, given, None, out, self.notes.append, run))
+        self.assertEqual(len(slow), 1)
+        slow[0].callback(0)
+        self.assertEqual(len(slow), 2)
+        slow[1].callback(0)
+        self.assertEqual(self.successResultOf(done), 0)
+        self.assertEqual(self.notes, [])
+
+    def test_wait(self) -> None:
+        """A wait ends with the first change, or when its time is over."""
+        done, out = self.run_later("wait", "--timeout", "5", "/n")
+        self.successResultOf(self.client.set("/n", b"1"))
+        self.assertEqual(self.successResultOf(done), 0)
+        self.assertEqual(out.getvalue(), b"4\tset\t/n\t1\n")
+        done, out = self.run_later("wait", "--timeout", "5", "/n")
+        self.client.clock.advance(5)
+        self.failureResultOf(done, TimedOut)
+
+
+class Terminal(SynchronousTestCase):
+    """What a person sees."""
+
+    def printed(self, tell: Callable[[Output], None], width: int = 40) -> str:
+        """Return what something prints on a terminal."""
+        out = io.BytesIO()
+        tell(Output(out, is_terminal=True, width=width))
+        return out.getvalue().decode()
+
+    def test_columns(self) -> None:
+        """Columns are straight, and a long line is cut at the terminal's edge."""
+        rows = [Row("/a", 10, b"x"), Row("/longer", 5, b"y" * 99)]
+        first, second = self.printed(lambda out: out.rows(rows)).splitlines()
+        self.assertEqual(first, "/a       10  x")
+        self.assertTrue(second.startswith("/longer  5   yyy"))
+        self.assertEqual((len(second), second[-1]), (40, "\u2026"))
+        self.assertEqual(self.printed(lambda out: out.rows([])), "")
+
+    def test_members(self) -> None:
+        """The members are a table."""
+        members = [Member("n1", "h:1", "voter", is_up=True), Member("n10", "h:2", "voter", False)]
+        self.assertEqual(
+            self.printed(lambda out: out.members(members)).splitlines(),
+            ["n1   h:1  voter  up", "n10  h:2  voter  down"],
+        )
+
+    def test_event_cannot_write_to_the_screen(self) -> None:
+        """What a value holds never reaches the terminal as control bytes."""
+        event = Event(1, Kind.SET, "/a\x1b[2J", b"\x1b[31mred\x07")
+        text = self.printed(lambda out: out.event(event), 99)
+        self.assertEqual(text, "1  set  /a%1B[2J  \\x1b[31mred\\x07\n")
+
+
+class Words(SynchronousTestCase):
+    """The command line itself."""
+
+    def complaint(self, *words: str) -> str:
+        """Return the complaint about a command line that makes no sense."""
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                status = main(words)
+            except SystemExit as left:
+                status = int(left.code or 0)
+        self.assertEqual((status, out.getvalue()), (2, ""))
+        return err.getvalue()
+
+    def test_table(self) -> None:
+        """Every option of every verb is an option of its command."""
+        by_name = {verb.name: verb for verb in VERBS}
+        for name, verb in COMMANDS.items():
+            completed = script("bash", parser()).split(f"            {name}) words=")[1]
+            for option in by_name[verb].options:
+                self.assertIn(f"--{option.name}", completed.split(" ;;")[0])
+
+    def test_usage(self) -> None:
+        """What makes no sense is said in a line, before any server is asked."""
+        for words in (
+            ("get", "message"),
+            ("get", "/a//b"),
+            ("get",),
+            ("get", "--rev", "-1", "/a"),
+            ("walk", "**"),
+            ("walk", "--limit", "0", "/**"),
+            ("wait", "--timeout", "soon", "/a"),
+            ("get", "--server", "nowhere", "/a"),
+            ("get", "--server", "h:99999", "/a"),
+            ("del", "/a", "value"),
+            ("completion", "fish"),
+        ):
+            self.assertRegex(self.complaint(*words), r"coord[a-z ]*: [^\n]+\n\Z")
+
+    def test_completion(self) -> None:
+        """Both shells are given every command."""
+        for shell in ("bash", "zsh"):
+            text = script(shell, parser())
+            for name in (*COMMANDS, "init", "completion"):
+                self.assertIn(name, text)
+            self.assertNotIn("@", text.replace("${words[@]}", ""))
