@@ -20,8 +20,9 @@ Every line but the first begins with a CRC-32 of the rest of it and of what it i
 In a dump that is the path of the line before, so a line that is lost, doubled or out of place
 is found at once, and yet two dumps differ only where the stores did. In changes it is the checksum
 of the line before. The last line counts the lines between it and the first and holds a
-BLAKE2b hash of all the bytes above it. ``after`` of changes is such a hash of the first line of the file
-that they go on from. `coord.wire.backup_reader` reads all this; ``doc/backup-format.rst`` tells it to others.
+BLAKE2b hash of all the bytes above it. ``after`` of changes is such a hash of the first line of
+the file that they go on from. `coord.wire.backup_reader` reads all this, and
+``doc/backup-format.rst`` tells it to others.
 """
 
 from __future__ import annotations

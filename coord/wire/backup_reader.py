@@ -54,8 +54,8 @@ class Reader:
     """Reads one file; `records` once, then ``header``, ``end`` and the rest say what it was.
 
     ``unfinished`` is for changes that are still being written: they may end anywhere, and what
-    follows the last whole line is not looked at. ``sound_bytes`` is where that line ends, ``name`` is
-    what files that go on from this one call it.
+    follows the last whole line is not looked at. ``sound_bytes`` is where that line ends, ``name``
+    is what files that go on from this one call it.
     """
 
     def __init__(self, *, unfinished: bool = False) -> None:

@@ -78,7 +78,7 @@ class Store(SynchronousTestCase):
         self.assertEqual(self.run_now("set", "/x", value=b"1"), "4\n")
         self.assertEqual(self.run_now("set", "--if", "4", "/x", value=b"2"), "5\n")
         self.assertEqual(self.refusal("del", "--if", "4", "/x").code, "REV_MISMATCH")
-        self.assertEqual(self.run_now("add", "--seq", "/j/", value=b""), "/j/0000000001\t6\n")
+        self.assertEqual(self.run_now("add", "--seq", "/j/n", value=b""), "/j/n0000000001\t6\n")
         self.assertEqual(self.run_now("del", "--tree", "/j"), "7\n")
 
     def test_rows(self) -> None:
