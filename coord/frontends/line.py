@@ -9,7 +9,6 @@ A bug in one conversation ends that connection, with a failure in the log; the o
 
 from __future__ import annotations
 
-import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -20,7 +19,6 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IPushProducer,
     IReactorTime,
-    ITCPTransport,
     ITransport,
 )
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
@@ -31,10 +29,10 @@ from zope.interface import implementer
 from coord.errors import Overloaded
 from coord.frontends.line_conversation import Conversation
 from coord.frontends.line_watches import EventTexts
+from coord.frontends.sockets import tune
 from coord.limits import (
     CONNECTIONS_MAX,
     LINE_BYTES_MAX,
-    PROBE_SECONDS,
     TURN_SECONDS,
     VALUE_BYTES_MAX,
 )
@@ -74,7 +72,7 @@ class LineProtocol(Protocol):
     # -- what the transport tells ----------------------------------------------------------
     def connectionMade(self) -> None:
         """Begin: the transport tells this producer when the client does not read."""
-        _tune(self.transport)
+        tune(self.transport)
         self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
@@ -191,18 +189,6 @@ class LineProtocol(Protocol):
             _LOG.failure("a bug ended a connection: {what}", what=self._conversation.describe())
             self._closed = True
             self.transport.abortConnection()
-
-
-def _tune(transport: Any) -> None:
-    """Have small replies leave at once, and dead clients found out."""
-    if not ITCPTransport.providedBy(transport):
-        return
-    transport.setTcpNoDelay(True)
-    transport.setTcpKeepAlive(True)
-    handle: object = getattr(transport, "getHandle", lambda: None)()
-    for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):  # not every system has them
-        if isinstance(handle, socket.socket) and hasattr(socket, name):
-            handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), PROBE_SECONDS)
 
 
 class Refusal(Protocol):

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 
 from coord.journal import tables
-from coord.journal.directory import Identity, claim, identify
+from coord.journal.directory import FILE_NAME, Identity, claim, identify
 from coord.journal.errors import ClosedError
 from coord.journal.images import ImageWriter
 from coord.journal.recovery import recover
@@ -102,6 +102,7 @@ class Journal:
         self._closing: list[Deferred[None]] = []
         self._closed = False
         self._failed = False
+        self._handed = self._saved = 0
         self._writer = Writer(directory, self._tell)
         self._writer.start()
 
@@ -126,6 +127,7 @@ class Journal:
         """Queue a save. After a failure or `close` it is dropped, unacknowledged."""
         if self._closing or self._failed:
             return
+        self._handed = save.ticket
         self._writer.put(save)
 
     def read(self, slot: int, until: int, size_bytes_max: int) -> Deferred[Sequence[Value]]:
@@ -181,6 +183,19 @@ class Journal:
             self._hear()
         return done
 
+    def describe(self) -> str:
+        """Return the journal in one line."""
+        state = "failed" if self._failed else "closed" if self._closed else "open"
+        try:
+            size_bytes = (self._directory / FILE_NAME).stat().st_size
+        except OSError:
+            size_bytes = 0
+        return (
+            f"{state}, life {self.identity.incarnation}, log from slot {self._oldest},"
+            f" image of slot {self._image_slot}{', another in the making' * self._imaging},"
+            f" saved {self._saved} of {self._handed}, file {size_bytes} bytes"
+        )
+
     # -- work behind the saves -------------------------------------------------------------
     def _queue_work(self, work: Work) -> None:
         if not self._closing:
@@ -216,6 +231,7 @@ class Journal:
         while self._news:
             match self._news.popleft():
                 case Saved(ticket=ticket):
+                    self._saved = ticket
                     self._of_observer().saved(ticket)
                 case Done(deferred=deferred, result=result):
                     deferred.callback(result)

@@ -20,6 +20,9 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
+from coord.frontends.console.keys import ConsoleError, KeyFile, load_host_key
+from coord.frontends.console.server import ConsoleFactory
+from coord.frontends.console.words import Subjects
 from coord.frontends.line import LineFactory
 from coord.frontends.web import StatusSite
 from coord.journal.errors import JournalError
@@ -67,8 +70,11 @@ class NodeService(Service):
         self._reactor = reactor
         self._settings = settings
         self._credentials = _credentials(settings)
+        self._key_files = _key_files(settings)
         self._line_doors = [Door(reactor, "listen", one) for one in settings.listen]
         self._web_door = Door(reactor, "web", settings.web) if settings.web else None
+        console = settings.console
+        self._console_door = Door(reactor, "console", console) if console else None
         peer_listen = settings.peer_listen
         self._peer_door = Door(reactor, "peer-listen", peer_listen) if peer_listen else None
         self._is_open = False
@@ -76,6 +82,7 @@ class NodeService(Service):
         self._transport: Transport | None = None
         self._node: Node | None = None
         self._lines: LineFactory | None = None
+        self._console: ConsoleFactory | None = None
 
     # -- start ---------------------------------------------------------------------------
     def privilegedStartService(self) -> None:
@@ -84,8 +91,8 @@ class NodeService(Service):
             return
         for door in filter(None, (*self._line_doors, self._web_door)):
             door.open(exposed=self._settings.open)
-        if self._peer_door is not None:
-            self._peer_door.open()
+        for door in filter(None, (self._peer_door, self._console_door)):
+            door.open()
         self._is_open = True
 
     def startService(self) -> None:
@@ -161,6 +168,8 @@ class NodeService(Service):
             door.listen(self._lines)
         if self._web_door is not None:
             self._web_door.listen(StatusSite(coordinator))
+        if self._console_door is not None:
+            self._open_console(self._console_door)
         self._log.info(
             "node {node} of {cluster}, state in {data}, clients at {listen}",
             node=self._settings.node,
@@ -169,6 +178,23 @@ class NodeService(Service):
             listen=" ".join(self._settings.listen),
         )
 
+    def _open_console(self, door: Door) -> None:
+        node, transport, journal, lines = self._node, self._transport, self._journal, self._lines
+        assert node is not None
+        assert transport is not None
+        assert journal is not None
+        assert lines is not None
+        subjects = Subjects(
+            replicator=node.replicator,
+            coordinator=node.coordinator,
+            transport=transport,
+            journal=journal,
+            lines=lines,
+        )
+        host_key = load_host_key(self._settings.data)
+        self._console = ConsoleFactory(self._reactor, subjects, host_key, self._key_files)
+        door.listen(self._console)
+
     # -- stop ----------------------------------------------------------------------------
     def stopService(self) -> Deferred[None]:
         """Let nobody in, answer what waits, let everyone go, close the journal."""
@@ -176,12 +202,14 @@ class NodeService(Service):
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
-        for door in filter(None, (*self._line_doors, self._web_door)):
+        for door in filter(None, (*self._line_doors, self._web_door, self._console_door)):
             await door.close()
         if self._node is not None:
             self._node.replicator.stop()
         if self._lines is not None:
             self._lines.close_all()
+        if self._console is not None:
+            self._console.close_all()
         if self._transport is not None:
             await self._in_time(self._transport.stop(), "links to peers")
         if self._journal is not None:
@@ -206,6 +234,22 @@ def _credentials(settings: Settings) -> Credentials | None:
     except CredentialsError as error:
         raise Refused(str(error)) from None
     return credentials
+
+
+def _key_files(settings: Settings) -> list[KeyFile]:
+    """Return the keys of those who may use the console, operators' first."""
+    given = (
+        ("authorized-keys", settings.authorized_keys, True),
+        ("console-readers", settings.console_readers, False),
+    )
+    try:
+        return [
+            KeyFile(option, path, is_operator=is_operator)
+            for option, path, is_operator in given
+            if path is not None
+        ]
+    except ConsoleError as error:
+        raise Refused(str(error)) from None
 
 
 def _tuning(settings: Settings) -> Tuning:

@@ -58,6 +58,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(name="certificate", kind=Kind.FILE, help="this node's certificate, PEM"),
     Option(name="key", kind=Kind.FILE, help="the certificate's private key, PEM"),
     Option(name="web", help="endpoint of the web page, or none (tcp:8056:interface=127.0.0.1)"),
+    Option(name="console", help="endpoint of the SSH console (none; tcp: on loopback)"),
+    Option(name="authorized-keys", kind=Kind.FILE, help="keys of who may do all at the console"),
+    Option(name="console-readers", kind=Kind.FILE, help="keys of who gets its words, no Python"),
     Option(name="open", kind=Kind.FLAG, help="let everyone who reaches a listener do all"),
     Option(name="no-leases", kind=Kind.FLAG, help="ask a majority for every read"),
     Option(
@@ -100,8 +103,6 @@ OPTIONS: Final[tuple[Option, ...]] = (
         kind=Kind.COUNT,
         help=f"clients connected at one time ({limits.CONNECTIONS_MAX})",
     ),
-    _later("console", Kind.TEXT, "endpoint of the SSH console"),
-    _later("authorized-keys", Kind.FILE, "who may use the console"),
     _later("zookeeper", Kind.TEXT, "endpoint for ZooKeeper's clients"),
     _later("read-secret", Kind.FILE, "secret of those who read"),
     _later("write-secret", Kind.FILE, "secret of those who write"),

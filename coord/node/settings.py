@@ -50,8 +50,8 @@ class Settings:
 
     ``peers`` holds name and ``host:port`` of every node of the cluster, this one
     included, sorted by name. ``listen``, ``peer_listen`` and ``web`` are Twisted endpoint
-    strings; ``peer_listen`` and the three files of mutual TLS are there together or not
-    at all.
+    strings, and so is ``console``; ``peer_listen`` and the three files of mutual TLS are
+    there together or not at all, ``console`` and one of its files of keys likewise.
     """
 
     node: str = "n1"
@@ -64,6 +64,9 @@ class Settings:
     certificate: Path | None = None
     key: Path | None = None
     web: str | None = WEB
+    console: str | None = None
+    authorized_keys: Path | None = None
+    console_readers: Path | None = None
     open: bool = False
     leases: bool = True
     lease_seconds: float = limits.LEASE_SECONDS
@@ -108,6 +111,7 @@ def parse(given: Given) -> Settings:
     settings = Settings(**_fields(words))
     _check_bounds(settings)
     _check_cluster(settings)
+    _check_console(settings)
     _check_exposure(settings)
     return settings
 
@@ -175,6 +179,8 @@ def _fields(words: Mapping[str, object]) -> dict[str, Any]:
     fields["leases"] = not words.get("no-leases", False)
     if "web" in words:
         fields["web"] = None if words["web"] == "none" else words["web"]
+    if isinstance(console := words.get("console"), str):
+        fields["console"] = None if console == "none" else on_loopback(console)
     fields["peers"] = _peers(words)
     return fields
 
@@ -272,6 +278,23 @@ def _check_cluster(settings: Settings) -> None:
             raise Refused("--ca, --certificate and --key are for --peer-listen: give it, too")
     elif not all(files):
         raise Refused("--peer-listen wants --ca, --certificate and --key: see coord init")
+
+
+def _check_console(settings: Settings) -> None:
+    """See to it that a console has keys, and keys a console."""
+    keys = settings.authorized_keys or settings.console_readers
+    if settings.console is not None and keys is None:
+        raise Refused("--console wants --authorized-keys: there are no passwords")
+    if settings.console is None and keys is not None:
+        raise Refused("--authorized-keys and --console-readers are for --console: give it, too")
+
+
+def on_loopback(endpoint: str) -> str:
+    """Return an endpoint that this machine alone reaches, unless it names an interface."""
+    kind, _, options = split_endpoint(endpoint)
+    if kind not in ("tcp", "tcp6") or "interface" in options:
+        return endpoint
+    return f"{endpoint}:interface=" + ("127.0.0.1" if kind == "tcp" else r"\:\:1")
 
 
 def _check_exposure(settings: Settings) -> None:

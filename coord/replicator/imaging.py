@@ -136,6 +136,14 @@ class Imaging:
             running.addErrback(self._failed)
             running.addBoth(self._ended)
 
+    def describe(self) -> str:
+        """Return the images and the log in one line."""
+        state = "one in the making" if self._running is not None else "none in the making"
+        return (
+            f"images {self.images} in this life, {state},"
+            f" {self._since_bytes} bytes of log since the last; {self._log_marks.size_bytes} in all"
+        )
+
     def stop(self) -> None:
         """Give up the image under way, if any."""
         if self._running is not None:

@@ -22,13 +22,16 @@ from typing import IO, Final
 
 import attrs
 
+from coord.frontends.console.keys import write_private_key
 from coord.node.settings import Refused
 from coord.tools.init import make_cluster
 
 HOST: Final = "127.0.0.1"
 BASE_PORT: Final = 8046
 WEB_OFFSET: Final = 10
+CONSOLE_OFFSET: Final = 20
 PEER_OFFSET: Final = 30
+CONSOLE_KEY: Final = "console_key"
 PORT_OFFSET_MAX: Final = 42
 SERVE_SECONDS_MAX: Final = 60.0
 STOP_SECONDS_MAX: Final = 10.0
@@ -38,13 +41,24 @@ LOG_LINES_TOLD: Final = 15
 
 @attrs.frozen(kw_only=True)
 class Node:
-    """One node of the demonstration: its name, its folder and its three ports."""
+    """One node of the demonstration: its name, its folder and its ports."""
 
     name: str
     folder: Path
     line_port: int
     web_port: int
+    console_port: int
     peer_port: int
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All its ports."""
+        return (self.line_port, self.web_port, self.console_port, self.peer_port)
+
+    @property
+    def console_key(self) -> Path:
+        """The private key that opens its console; the public half is beside it."""
+        return self.folder.parent.absolute() / CONSOLE_KEY
 
     @property
     def log(self) -> Path:
@@ -84,6 +98,7 @@ def plan(folder: Path, base_port: int) -> tuple[Node, ...]:
             folder=folder / f"n{index + 1}",
             line_port=base_port + index,
             web_port=base_port + WEB_OFFSET + index,
+            console_port=base_port + CONSOLE_OFFSET + index,
             peer_port=base_port + PEER_OFFSET + index,
         )
         for index in range(3)
@@ -97,12 +112,19 @@ def prepare(folder: Path, nodes: Sequence[Node]) -> None:
         make_cluster(folder, [node.member for node in nodes])
     elif len(there) < len(nodes):
         raise Refused(f"{folder} holds a part of a cluster only: remove it, or give another --dir")
+    key = nodes[0].console_key
+    if not key.exists() or not _public(key).exists():
+        _public(key).write_text(f"{write_private_key(key)} bin/demo\n", encoding="utf-8")
+
+
+def _public(key: Path) -> Path:
+    return key.with_name(f"{key.name}.pub")
 
 
 def check_ports(nodes: Sequence[Node]) -> None:
     """Raise `Refused` where someone else has one of the ports."""
     for node in nodes:
-        for port in (node.line_port, node.web_port, node.peer_port):
+        for port in node.ports:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
@@ -124,6 +146,8 @@ def command(node: Node, nodes: Sequence[Node]) -> list[str]:
         *("--nodaemon", "--pidfile=", "coord", "--config", str(node.config.absolute())),
         *("--listen", f"tcp:{node.line_port}:interface={HOST}"),
         *("--web", f"tcp:{node.web_port}:interface={HOST}"),
+        *("--console", f"tcp:{node.console_port}:interface={HOST}"),
+        *("--authorized-keys", str(_public(node.console_key))),
         *("--peer-listen", f"tcp:{node.peer_port}:interface={HOST}"),
         *(word for one in nodes for word in ("--peer", one.member)),
     ]
@@ -227,6 +251,7 @@ def welcome(folder: Path, nodes: Sequence[Node]) -> str:
     """Return what is printed once the cluster serves."""
     rows = [
         f"  {node.name}   line protocol {HOST}:{node.line_port}   web http://{HOST}:{node.web_port}/"
+        f"   console {HOST}:{node.console_port}"
         for node in nodes
     ]
     first, second, third = (node.line_port for node in nodes)
@@ -236,13 +261,26 @@ def welcome(folder: Path, nodes: Sequence[Node]) -> str:
             "",
             *rows,
             "",
-            "Three commands to try in another terminal:",
+            "Some commands to try in another terminal:",
             "",
             f"  printf 'SET /message hello, world\\nQUIT\\n' | nc {HOST} {first}",
             f"  printf 'GET /message\\nQUIT\\n' | nc {HOST} {second}",
             f"  nc {HOST} {third}        and then type HELP",
+            f"  {ssh(nodes[0])}",
             "",
             "Ctrl-C stops all three.",
+        ]
+    )
+
+
+def ssh(node: Node) -> str:
+    """Return the command that opens a node's console: its key is known to nobody else yet."""
+    known = node.folder.parent.absolute() / "known_hosts"
+    return shlex.join(
+        [
+            *("ssh", "-i", str(node.console_key), "-p", str(node.console_port)),
+            *("-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=accept-new"),
+            *("-o", f"UserKnownHostsFile={known}", HOST),
         ]
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -16,8 +17,8 @@ from twisted.trial.unittest import TestCase
 
 from tests.functional.cluster import HOST, Link, eventually, free_base, surroundings
 
-OFFSETS = [kind + index for kind in (0, 10, 30) for index in range(3)]
-"""The ports of lines, pages and peers, counted from the first."""
+OFFSETS = [kind + index for kind in (0, 10, 20, 30) for index in range(3)]
+"""The ports of lines, pages, consoles and peers, counted from the first."""
 
 
 class Demo(TestCase):
@@ -75,12 +76,27 @@ class Demo(TestCase):
         self.assertEqual(ports, [base, base + 1, base + 2])
         self.assertEqual(self.ask(base, "SET /message hello, world"), "OK 5")
         self.assertEqual(self.ask(base + 2, "GET /message"), "VALUE 5 hello, world")
+        self.console()
         self.assertEqual(self.end(demo), 0)
         self.assertRaises(ConnectionRefusedError, Link, base)
         other = free_base(OFFSETS)
         demo = self.start(other)
         self.assertEqual(self.ask(other + 1, "GET /message"), "VALUE 5 hello, world")
         self.assertEqual(self.end(demo), 0)
+
+    def console(self) -> None:
+        """Open the console by the command that is printed, where there is an ssh."""
+        if shutil.which("ssh") is None:
+            return
+        (command,) = re.findall(r"^  (ssh .*)$", self.said(), re.MULTILINE)
+        done = subprocess.run(
+            [*shlex.split(command), "members"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+        self.assertIn(b"n3 127.0.0.1:", done.stdout)
 
     def test_node_dies(self) -> None:
         """When a node is killed it says so, and the other two go on."""

@@ -43,7 +43,7 @@ class Refusals(TestCase):
     def test_options(self) -> None:
         """An option that is not there, or not there yet, is named."""
         self.assertIn("--colour", self.refused("--colour", "red"))
-        self.assertIn("not in this version", self.refused("--console", "tcp:1"))
+        self.assertIn("not in this version", self.refused("--zookeeper", "tcp:1"))
         self.assertIn("not in this version", self.refused("--observer"))
 
     def test_words(self) -> None:
@@ -57,6 +57,12 @@ class Refusals(TestCase):
     def test_endpoint(self) -> None:
         """An endpoint that Twisted does not know is refused."""
         self.assertIn("semaphore", self.refused(listen="semaphore:flags"))
+
+    def test_console_without_keys(self) -> None:
+        """A console without keys, and keys that cannot be read, are refused."""
+        self.assertIn("--authorized-keys", self.refused("--console", "tcp:0"))
+        keys = ("--authorized-keys", "nowhere.pub")
+        self.assertIn("nowhere.pub", self.refused("--console", "tcp:0", *keys))
 
     def test_port_in_use(self) -> None:
         """A port that someone else has is named."""

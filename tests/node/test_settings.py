@@ -52,7 +52,12 @@ class Defaults(SynchronousTestCase):
 
     def test_every_option_is_read(self) -> None:
         """Every option of this version changes the settings when it is given."""
-        others = {"peer-listen": "tcp:1:interface=127.0.0.1", **TLS}
+        others = {
+            "peer-listen": "tcp:1:interface=127.0.0.1",
+            "console": "tcp:2",
+            "authorized-keys": "k",
+            **TLS,
+        }
         values: dict[str, object] = {
             "node": "n7",
             "cluster": "prod",
@@ -60,6 +65,7 @@ class Defaults(SynchronousTestCase):
             "listen": ["unix:socket"],
             "peer": ["n1=10.0.0.1:1"],
             "web": "none",
+            "console-readers": "r",
             "open": True,
             "no-leases": True,
             "lease": "0.7",
@@ -126,6 +132,28 @@ class Cluster(SynchronousTestCase):
         """An address falls into host and port, also where the host is IPv6."""
         self.assertEqual(split_address("[::1]:80"), ("::1", 80))
         self.assertEqual(split_address("h:8080"), ("h", 8080))
+
+
+class Console(SynchronousTestCase):
+    """Where the console is, and whose keys open it."""
+
+    def test_loopback(self) -> None:
+        """A console is on loopback unless its endpoint names an interface; it needs no --open."""
+        for written, told in (
+            ("tcp:1", "tcp:1:interface=127.0.0.1"),
+            ("tcp6:1", r"tcp6:1:interface=\:\:1"),
+            ("tcp:1:interface=10.0.0.1", "tcp:1:interface=10.0.0.1"),
+            ("unix:/run/c", "unix:/run/c"),
+        ):
+            settings = parse({"console": written, "authorized-keys": "k"})
+            self.assertEqual(settings.console, told)
+        self.assertIsNone(parse({"console": "none"}).console)
+
+    def test_keys(self) -> None:
+        """A console wants keys of one kind or the other, and keys want a console."""
+        self.assertIn("--authorized-keys", str(self.assertRaises(Refused, parse, {"console": "x"})))
+        self.assertIn("--console", str(self.assertRaises(Refused, parse, {"console-readers": "r"})))
+        parse({"console": "tcp:1", "console-readers": "r"})
 
 
 class Exposure(SynchronousTestCase):
