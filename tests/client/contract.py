@@ -268,6 +268,23 @@ class ClientContract:
         self.now(ensureDeferred(collect()))
         self.case.assertEqual(seen, [b"%d" % number for number in range(300)])
 
+    def test_large_tree(self) -> None:
+        """A tree of hundreds that goes at once is told in order to one who waits for it."""
+        for number in range(300):
+            self.now(self.client.set(f"/t/{number:03}", b""))
+        watch = self.client.watch("/t/*")
+        self.now(watch.opened())
+        seen: list[str] = []
+
+        async def collect() -> None:
+            while len(seen) < 300:
+                seen.append((await watch.next()).path)
+
+        collecting = ensureDeferred(collect())
+        self.now(self.client.delete("/t", tree=True))
+        self.now(collecting)
+        self.case.assertEqual(seen, [f"/t/{number:03}" for number in range(300)])
+
     def test_too_late(self) -> None:
         """A watch or a read of history that is gone fails, and names a revision."""
         watch = self.client.watch("/w", after_rev=0)

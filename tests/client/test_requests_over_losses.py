@@ -192,13 +192,18 @@ class Refusals(ClientCase):
         self.now(self.client.ping())
         coordinator = self.first.coordinator
         coordinator.holding = True
-        done, refused = self.client.set("/a", b""), self.client.set("/b", b"")
+        refused = self.client.set("/a", b"")
         self.advance(0.1)
-        (group, answer), *_ = coordinator.waiting
-        answer([coordinator._result(group[0]), Unavailable("no quorum")])
+        slow = self.client.set("/b", b"")
+        self.advance(0.1)
+        coordinator.waiting.pop(0)[1]([Unavailable("no quorum")])
         self.advance(0.5)
-        self.assertEqual(self.successResultOf(done), Written(1))
-        self.assertEqual(self.successResultOf(refused), Written(2))
+        self.assertEqual(self.successResultOf(refused), Written(1))
+        self.assertEqual((len(self.first.connections), len(self.second.connections)), (1, 1))
+        self.assertNoResult(slow)
+        coordinator.release()
+        self.advance(0.1)
+        self.assertEqual(self.successResultOf(slow), Written(2))
         self.assertEqual(len(self.first.connections), 0)
 
     def test_refused_for_good(self) -> None:
