@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from coord.commands import Genesis
+from coord.errors import CoordError, Unavailable
 from coord.limits import (
     HISTORY_REVISIONS,
     IMAGE_EVERY_BYTES,
@@ -39,7 +40,7 @@ from coord.replicator.account import Account, Identity
 from coord.replicator.applier import FOUNDER, Applier
 from coord.replicator.imaging import Imaging, LogMarks
 from coord.replicator.interfaces import IJournal, IPeers
-from coord.replicator.queues import UNAVAILABLE, Call, Group, Reads, SetBackError, Writes
+from coord.replicator.queues import Call, Group, Reads, SetBackError, Writes
 from coord.replicator.tracing import Traces
 from coord.wire import peer as wire
 from coord.wire.values import Batch, encode_batch, stamp
@@ -154,7 +155,7 @@ class Replicator:
     # -- the coordinator's side --------------------------------------------------------------
     def write(self, group: Group) -> None:
         """Queue a group that writes."""
-        error = UNAVAILABLE if self._fault else self._writes.add(group)
+        error = self._refusal() or self._writes.add(group)
         if error is not None:
             group.refuse(error)
         else:
@@ -162,8 +163,9 @@ class Replicator:
 
     def read(self, group: Group) -> None:
         """Answer a group of linearizable reads, at once where that is possible."""
-        if self._fault:
-            group.refuse(UNAVAILABLE)
+        refusal = self._refusal()
+        if refusal is not None:
+            group.refuse(refusal)
         elif self._replica.can_read(self.now()) and self._applier.slot == self._replica.chosen:
             self.answer(group)
         else:
@@ -172,10 +174,17 @@ class Replicator:
                 group.refuse(error)
             self._wake()
 
+    def _refusal(self) -> CoordError | None:
+        """Return what a node that takes part no more says to those who ask; None where it does."""
+        if self._fault is None:
+            return None
+        return Unavailable(f"not done: this node has stopped serving: {self._fault}")
+
     def answer(self, group: Group) -> None:
         """Answer a group of reads from the store as it stands, unless that cannot be trusted."""
-        if self._is_broken:
-            group.refuse(UNAVAILABLE)
+        refusal = self._refusal() if self._is_broken else None
+        if refusal is not None:
+            group.refuse(refusal)
             return
         self._reads.answered += len(group.commands)
         group.settle(group.read_by(self.store.answer))

@@ -8,6 +8,7 @@ CA's key: whoever has it can be any node, so it stays with the operator.
 from __future__ import annotations
 
 import json
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,14 +29,18 @@ AUTHORITY_FOLDER: Final = "ca"
 CONFIG_FILE: Final = "coord.toml"
 
 
-def make_cluster(folder: Path, members: Sequence[str], cluster: str = "coord") -> list[Path]:
+def make_cluster(folder: Path, members: Sequence[str], cluster: str = "") -> list[Path]:
     """Make the folders of a new cluster; return each node's ``coord.toml``.
+
+    Without a name for it the cluster gets one of its own, so that a folder which strays from
+    one cluster into another is recognised.
 
     ``members`` are ``NAME=HOST:PORT``, where each node is reached by the others. Nodes on
     one host get ports of their own for clients. Raises `Refused` before anything is made
     where a name is wrong or a folder is there already.
     """
     nodes = [parse_member(member) for member in members]
+    cluster = cluster or f"coord-{secrets.token_hex(4)}"
     check_cluster_name(cluster)
     _check_new(folder, [name for name, _ in nodes])
     try:
