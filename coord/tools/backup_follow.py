@@ -288,7 +288,12 @@ class Follower:
         else:
             due = self._reactor.seconds() - self._marked_at > QUIET_SECONDS
         if due and self._asking is None:
-            self._asking = ensureDeferred(self._ask(changes))
+            self._begin_to_ask(changes)
+
+    def _begin_to_ask(self, changes: Changes) -> Deferred[None]:
+        asking = ensureDeferred(self._ask(changes))
+        self._asking = None if asking.called else asking
+        return asking
 
     async def _ask(self, changes: Changes) -> None:
         """Mark that nothing is missing and nothing more happened, where that is so."""
@@ -308,7 +313,7 @@ class Follower:
         changes = self._changes
         if changes is None or changes.rev == changes.marked:
             return
-        asking = self._asking = ensureDeferred(self._ask(changes))
+        asking = self._begin_to_ask(changes)
         asking.addTimeout(LAST_WORD_SECONDS, self._reactor)
         try:
             await asking

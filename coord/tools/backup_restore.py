@@ -230,6 +230,8 @@ class Restore:
                 return
             except (RevisionMismatch, NoEntry):
                 seen = await self._patiently(partial(self._look, row))
+            except _TRANSIENT:
+                raise
             except CoordError as error:
                 raise Refused(
                     f"{_shown(row.path)} could not be written: {error.code} {error.text}"
