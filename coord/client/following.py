@@ -116,6 +116,7 @@ class Following(Watch):
         link = self._owner.current_link()
         if link is None or self._subscription is not None or self._is_closed or self._is_patient:
             return
+        self._stop_timer()
         after, skip = self._resume_from()
         self._subscription = Subscription(self, after, skip, link)
         link.conversation.watch(self._subscription)
