@@ -4,4 +4,4 @@ project = "coord"
 copyright = "2026, the coord authors"
 extensions: list[str] = []
 html_theme = "furo"
-exclude_patterns = ["newsfragments"]
+exclude_patterns = ["man", "newsfragments"]

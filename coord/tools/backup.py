@@ -40,7 +40,7 @@ REQUEST_SECONDS = 10.0
 
 def main(words: Sequence[str] | None = None) -> int:
     """Do what ``words`` (or the process's own) ask for; return the exit status."""
-    given = _parser().parse_args(words)
+    given = parser().parse_args(words)
     try:
         status: int = given.run(given)
     except Usage as error:
@@ -56,14 +56,15 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 # -- the command line ------------------------------------------------------------------------
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the grammar of the command line."""
+    made = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Back up a cluster and bring it back. Exit status: 0 done; 1 refused, damaged,"
         " or the store said no; 2 usage; 3 no server reached; 130 interrupted.",
     )
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    made.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    verbs = made.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     _dump_words(verbs)
     _restore_words(verbs)
     _follow_words(verbs)
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         help="take what this node voted for and never learnt the fate of for decided, too",
     )
     offline.set_defaults(run=_offline)
-    return parser
+    return made
 
 
 def _with_servers(parser: argparse.ArgumentParser) -> None:

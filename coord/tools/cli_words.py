@@ -117,7 +117,7 @@ def _add_init(commands: Any) -> None:
         "member", nargs="+", metavar="NAME=HOST:PORT", help="a node, and where the others reach it"
     )
     init.add_argument("--dir", type=Path, required=True, help="the folder to make them in")
-    init.add_argument("--cluster", default="coord", help="the cluster's name (coord)")
+    init.add_argument("--cluster", default="", help="the cluster's name (one made up)")
 
 
 def command_of(given: argparse.Namespace, value: bytes | None) -> msgspec.Struct:

@@ -308,3 +308,17 @@ class Golden(SynchronousTestCase):
             read(whole), [header, *records, End(5, "8d08d15e5b060a0d74d5b5ff2bd5918d")]
         )
         self.assertTrue(re.fullmatch(rb"(?:[^\n]+\n)+", whole))
+
+
+class Page(SynchronousTestCase):
+    """The page that tells others of the format."""
+
+    def test_examples(self) -> None:
+        """Its examples are files that are read, and the second goes on from the first."""
+        page = (GOLDEN.parent.parent / "doc" / "backup-format.rst").read_text(encoding="utf-8")
+        blocks = re.findall(r"(?:^    .*\n)+", page, re.MULTILINE)
+        dumped, changed = (re.sub("^    ", "", one, flags=re.MULTILINE) for one in blocks[:2])
+        first, second = Reader(), Reader()
+        self.assertEqual(len(list(first.records([dumped.encode()]))), 5)
+        self.assertEqual(len(list(second.records([changed.encode()]))), 6)
+        self.assertEqual(second.header.after, first.name)
