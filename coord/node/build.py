@@ -24,7 +24,8 @@ from coord.frontends.console.keys import ConsoleError, KeyFile, load_host_key
 from coord.frontends.console.server import ConsoleFactory
 from coord.frontends.console.words import Subjects
 from coord.frontends.line import LineFactory
-from coord.frontends.web import StatusSite
+from coord.frontends.web.site import StatusSite
+from coord.frontends.web.subjects import Subjects as Shown
 from coord.journal.errors import JournalError
 from coord.journal.sqlite import Journal, open_journal
 from coord.node.doors import Door
@@ -83,6 +84,7 @@ class NodeService(Service):
         self._node: Node | None = None
         self._lines: LineFactory | None = None
         self._console: ConsoleFactory | None = None
+        self._site: StatusSite | None = None
 
     # -- start ---------------------------------------------------------------------------
     def privilegedStartService(self) -> None:
@@ -167,7 +169,7 @@ class NodeService(Service):
         for door in self._line_doors:
             door.listen(self._lines)
         if self._web_door is not None:
-            self._web_door.listen(StatusSite(coordinator))
+            self._open_web(self._web_door)
         if self._console_door is not None:
             self._open_console(self._console_door)
         self._log.info(
@@ -177,6 +179,19 @@ class NodeService(Service):
             data=str(self._settings.data),
             listen=" ".join(self._settings.listen),
         )
+
+    def _open_web(self, door: Door) -> None:
+        assert self._node is not None
+        assert self._transport is not None
+        assert self._lines is not None
+        shown = Shown(
+            account=self._node.replicator.account,
+            coordinator=self._node.coordinator,
+            transport=self._transport,
+            clients=self._lines,
+        )
+        self._site = StatusSite(self._reactor, shown)
+        door.listen(self._site)
 
     def _open_console(self, door: Door) -> None:
         node, transport, journal, lines = self._node, self._transport, self._journal, self._lines
@@ -210,6 +225,8 @@ class NodeService(Service):
             self._lines.close_all()
         if self._console is not None:
             self._console.close_all()
+        if self._site is not None:
+            self._site.close_all()
         if self._transport is not None:
             await self._in_time(self._transport.stop(), "links to peers")
         if self._journal is not None:
