@@ -12,7 +12,7 @@ from coord.tools.progress import Progress
 from coord.wire.backup import Content, Header, Writer
 
 ATTEMPTS: Final = 3
-ROWS_PER_SECOND: Final = 50_000
+ROWS_PER_SECOND: Final = 30_000
 """How fast rows are taken at first: the cluster has others to serve."""
 
 
@@ -81,6 +81,7 @@ class Dump:
             self.is_done = True
         finally:
             self.picture.close()
+            self._progress.close()
 
     async def run(self, sink: Sink) -> None:
         """Open and write; begin again, without pauses, where the picture was lost.

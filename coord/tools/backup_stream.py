@@ -257,8 +257,8 @@ class Picture:
             return ""
         finally:
             ready.line.close()
-        if facts.get("nodes", "").isdigit():
-            self.nodes = int(facts["nodes"])
+        if facts.get("tree_nodes", "").isdigit():
+            self.nodes = int(facts["tree_nodes"])
         return facts.get("role", "")
 
     def _drop(self) -> None:

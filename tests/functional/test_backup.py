@@ -143,6 +143,19 @@ class Backups(Case):
         self.assertEqual(len(self.rows(path)), NODES + 3)
         self.run_program("backup", "verify", str(path), nodes=[])
 
+    def test_interrupted_dump(self) -> None:
+        """A dump that is broken off leaves no file, and says nothing but its status."""
+        nodes = self.cluster(1).nodes
+        self.load(nodes[0])
+        words = ("backup", "dump", str(self.folder / "dump"), "--rows-per-second", "100")
+        dumping = self.start_program(*words, nodes=nodes)
+        partial = self.folder / "dump.partial"
+        eventually(lambda: partial.exists() and partial.stat().st_size > 0, "the dump has begun")
+        dumping.send_signal(signal.SIGINT)
+        self.assertEqual(dumping.wait(PATIENCE_SECONDS), 130)
+        self.assertEqual([one.name for one in self.folder.iterdir()], ["log"])
+        self.assertEqual(self.log(), "")
+
     def test_node_killed_under_a_follow(self) -> None:
         """A record has every moment, whatever became of the nodes and of itself."""
         cluster = self.cluster(3)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
+import shutil
+import subprocess
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from coord.client import Member
 from coord.commands import VERBS
@@ -264,3 +267,30 @@ class Words(SynchronousTestCase):
             for name in (*COMMANDS, "init", "completion"):
                 self.assertIn(name, text)
             self.assertNotIn("@", text.replace("${words[@]}", ""))
+
+
+class Completion(SynchronousTestCase):
+    """Completion as bash does it; zsh is not to be had everywhere."""
+
+    def complete(self, *words: str) -> list[str]:
+        """Return what bash offers for the last word."""
+        fake = 'coord() { [ "$2" = / ] && echo jobs || echo job-1; }\n'
+        line = " ".join(shlex.quote(word) for word in ("coord", *words))
+        asked = f"COMP_WORDS=({line}); COMP_CWORD={len(words)}; _coord; printf '%s\\n' "
+        ended = subprocess.run(
+            ["bash", "-c", script("bash", parser()) + fake + asked + '"${COMPREPLY[@]}"'],
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        return ended.stdout.decode().split()
+
+    def test_bash(self) -> None:
+        """Commands, their options, and paths are completed."""
+        if shutil.which("bash") is None:
+            raise SkipTest("no bash here")
+        self.assertEqual(self.complete("wa"), ["walk", "watch", "wait"])
+        self.assertEqual(self.complete("watch", "--e"), ["--exec"])
+        self.assertEqual(self.complete("get", "/jo"), ["/jobs"])
+        self.assertEqual(self.complete("get", "/jobs/j"), ["/jobs/job-1"])
+        self.assertEqual(self.complete("get", "/none"), [])
