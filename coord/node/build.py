@@ -17,6 +17,7 @@ import time
 from typing import Any, Final
 
 from twisted.application.service import IService, Service
+from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
@@ -41,7 +42,14 @@ from coord.replicator.replicator import Tuning
 
 STOP_SECONDS_MAX: Final = 5.0
 """How long links and clients may take to let go before the journal is closed anyway."""
-_UNUSABLE: Final = (JournalError, CredentialsError, OSError, sqlite3.Error, ValueError)
+_UNUSABLE: Final = (
+    JournalError,
+    CredentialsError,
+    ConsoleError,
+    OSError,
+    sqlite3.Error,
+    ValueError,
+)
 """What the content of a directory, or of a disk, may lead to."""
 FILES_BESIDE: Final = 256
 """Files kept for all that is not a client: peers, browsers, the journal."""
@@ -84,6 +92,7 @@ class NodeService(Service):
         self._node: Node | None = None
         self._lines: LineFactory | None = None
         self._console: ConsoleFactory | None = None
+        self._host_key: Key | None = None
         self._site: StatusSite | None = None
 
     # -- start ---------------------------------------------------------------------------
@@ -124,6 +133,8 @@ class NodeService(Service):
             initial=(Governs(0, initial),),
         )
         recovered = self._journal.recover()
+        if self._console_door is not None:
+            self._host_key = load_host_key(settings.data)
         addresses = dict(settings.peers)
         self._transport = Transport(
             self._reactor,
@@ -206,8 +217,8 @@ class NodeService(Service):
             journal=journal,
             lines=lines,
         )
-        host_key = load_host_key(self._settings.data)
-        self._console = ConsoleFactory(self._reactor, subjects, host_key, self._key_files)
+        assert self._host_key is not None
+        self._console = ConsoleFactory(self._reactor, subjects, self._host_key, self._key_files)
         door.listen(self._console)
 
     # -- stop ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
+from coord.frontends.console.keys import HOST_KEY_FILE, write_private_key
 from coord.node.authority import create_authority, issue
 from tests.functional.cluster import HOST, Cluster, free_ports, surroundings, twistd
 
@@ -63,6 +64,16 @@ class Refusals(TestCase):
         self.assertIn("--authorized-keys", self.refused("--console", "tcp:0"))
         keys = ("--authorized-keys", "nowhere.pub")
         self.assertIn("nowhere.pub", self.refused("--console", "tcp:0", *keys))
+
+    def test_exposed_host_key(self) -> None:
+        """A host key that others can read is refused, with what to do."""
+        data, keys = self.folder / "coord-data", self.folder / "keys"
+        data.mkdir()
+        keys.touch()
+        write_private_key(data / HOST_KEY_FILE)
+        (data / HOST_KEY_FILE).chmod(0o644)
+        words = ("--console", f"tcp:{self.peer_port}", "--authorized-keys", str(keys))
+        self.assertIn("chmod 600", self.refused(*words, leaves=("coord-data", "keys")))
 
     def test_port_in_use(self) -> None:
         """A port that someone else has is named."""
