@@ -1,0 +1,215 @@
+"""A dump against servers that answer by a script: lost on the way, refused, silent."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
+from twisted.protocols.basic import LineReceiver
+from twisted.trial.unittest import TestCase
+
+from coord.client import NoServer
+from coord.errors import TooLate
+from coord.tools import backup_stream
+from coord.tools.backup_dump import Dump
+from coord.tools.backup_files import Partial, Pipe, Refused, check
+from coord.tools.backup_stream import Picture
+from coord.tools.progress import Progress
+
+GOOD = b"NODE /a 5 1\nNODE /b 6 {2}\n\n\n\n"
+REST = b"NODE /c 7 3\nEND 7\n"
+Answer = Callable[["Server", str], None]
+
+
+class Server(LineReceiver):
+    """One connection of a node: ``SYNC``, ``STATUS`` and ``/ctl`` as ever, a walk by the script."""
+
+    delimiter = b"\n"
+    transport: Any
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def lineReceived(self, line: bytes) -> None:
+        """Answer one request."""
+        request = line.decode()
+        self.node.asked.append(request)
+        if request == "SYNC":
+            self.transport.write(b"OK %d\n" % self.node.rev)
+        elif request == "STATUS":
+            role = self.node.role.encode()
+            self.transport.write(b"ITEM role=%b\nITEM tree_nodes=4\nEND 7\n" % role)
+        elif request.startswith("GET"):
+            self.transport.write(b"VALUE 1 c\n")
+        else:
+            self.node.walks.pop(0)(self, request)
+
+
+class Node:
+    """A node that listens; ``walks`` are its answers to walks, one by one."""
+
+    def __init__(self, *walks: Answer, role: str = "follower", rev: int = 7) -> None:
+        self.walks = list(walks)
+        self.role = role
+        self.rev = rev
+        self.asked: list[str] = []
+        loop: Any = reactor
+        self.port = loop.listenTCP(
+            0, Factory.forProtocol(lambda: Server(self)), interface="127.0.0.1"
+        )
+        self.address = f"127.0.0.1:{self.port.getHost().port}"
+
+
+def say(*lines: bytes) -> Answer:
+    """Return an answer that says some lines."""
+
+    def answer(server: Server, _: str) -> None:
+        server.transport.write(b"".join(lines))
+
+    return answer
+
+
+def say_and_go(*lines: bytes) -> Answer:
+    """Return an answer that says some lines, and then the connection is lost."""
+
+    def answer(server: Server, _: str) -> None:
+        server.transport.write(b"".join(lines))
+        server.transport.loseConnection()
+
+    return answer
+
+
+def say_the_rest(server: Server, request: str) -> None:
+    """Answer with what comes after what was asked for."""
+    server.transport.write(REST if "after=/b" in request else GOOD + REST)
+
+
+class Dumps(TestCase):
+    """Dumps of one node or two."""
+
+    def setUp(self) -> None:
+        """Be patient for moments only."""
+        self.path = Path(self.mktemp())
+        self.notes: list[str] = []
+        self.patch(backup_stream, "AGAIN_SECONDS", 0.01)
+
+    def node(self, *walks: Answer, role: str = "follower", rev: int = 7) -> Node:
+        """Return a node, which stops listening with the test."""
+        node = Node(*walks, role=role, rev=rev)
+        self.addCleanup(node.port.stopListening)
+        return node
+
+    def dump(self, *nodes: Node) -> Dump:
+        """Return a dump of some nodes."""
+        servers = [node.address for node in nodes]
+        return Dump(reactor, servers, Progress("nodes", screen=io.StringIO()), self.notes.append)
+
+    async def dumped(self, *nodes: Node) -> None:
+        """Dump into a file, and see that it holds what the nodes have."""
+        dump = self.dump(*nodes)
+        await dump.run(Partial(self.path))
+        with self.path.open("rb") as file:
+            found = check(file)
+        self.assertEqual((found.lines, found.header.rev, found.header.cluster), (3, 7, "c"))
+        self.assertEqual((dump.nodes, dump.picture.nodes), (3, 4))
+
+    async def test_whole(self) -> None:
+        """A dump asks for one revision, and takes it from a node that does not lead."""
+        leader, other = self.node(role="leader"), self.node(say(GOOD, REST))
+        await self.dumped(leader, other)
+        self.assertIn("WALK rev=7 /**", other.asked)
+
+    async def test_lost(self) -> None:
+        """Where the node goes away, the next goes on after the last row, at the same revision."""
+        one, two = self.node(say_and_go(GOOD)), self.node(say(REST), rev=9)
+        await self.dumped(one, two)
+        self.assertIn("WALK rev=7 after=/b /**", two.asked)
+
+    async def test_refused(self) -> None:
+        """A node that cannot answer now is left for another."""
+        one, two = self.node(say(b"ERR UNAVAILABLE no quorum\n")), self.node(say(GOOD, REST))
+        await self.dumped(one, two)
+
+    async def test_junk(self) -> None:
+        """So is one that speaks no sense."""
+        one, two = self.node(say(b"HELLO\n")), self.node(say(GOOD, REST))
+        await self.dumped(one, two)
+
+    async def test_silence(self) -> None:
+        """So is one that says nothing more."""
+        self.patch(backup_stream, "SILENCE_SECONDS", 0.3)
+        one, two = self.node(say(GOOD)), self.node(say_the_rest)
+        await self.dumped(one, two)
+
+    async def test_picture_lost(self) -> None:
+        """Where the picture is lost with its node, the dump begins again."""
+        one = self.node(say_and_go(GOOD), say(GOOD, REST))
+        two = self.node(say(b"ERR TOO_LATE revision 7 is gone\n"))
+        await self.dumped(one, two)
+        self.assertIn("begin again", self.notes[0])
+
+    async def test_picture_lost_in_a_pipe(self) -> None:
+        """Into a pipe it cannot begin again, and fails."""
+        node = self.node(say(GOOD, b"ERR TOO_LATE gone\n"))
+        await self.assertFailure(self.fails(self.dump(node), Pipe(io.BytesIO())), Refused)
+
+    async def test_picture_lost_for_ever(self) -> None:
+        """Where that happens time and again, it is given up, and no file is left."""
+        node = self.node(*[say(GOOD, b"ERR TOO_LATE gone\n")] * 3)
+        sink = Partial(self.path)
+        await self.assertFailure(self.fails(self.dump(node), sink), Refused)
+        sink.abandon()
+        self.assertFalse(self.path.exists())
+        self.assertFalse(self.path.with_name(f"{self.path.name}.partial").exists())
+
+    async def test_nobody(self) -> None:
+        """Where nobody answers, that is said after a while."""
+        self.patch(backup_stream, "PATIENCE_SECONDS", 0.05)
+        node = self.node()
+        await node.port.stopListening()
+        await self.assertFailure(self.fails(self.dump(node), Pipe(io.BytesIO())), NoServer)
+
+    def fails(self, dump: Dump, sink: Partial | Pipe) -> Deferred[None]:
+        """Return the outcome of a dump."""
+        return Deferred.fromCoroutine(dump.run(sink))
+
+    async def test_backpressure(self) -> None:
+        """Rows that are not wanted yet are not read: memory does not grow with the store."""
+        sent = 0
+
+        def endless(server: Server, _: str) -> None:
+            class Pusher:
+                def resumeProducing(self) -> None:
+                    nonlocal sent
+                    sent += 1
+                    server.transport.write(b"NODE /a%09d 5 %b\n" % (sent, bytes([120]) * 60_000))
+
+                def stopProducing(self) -> None:
+                    pass
+
+            server.transport.registerProducer(Pusher(), False)
+
+        node = self.node(endless)
+        picture = Picture(reactor, [node.address], rows_per_second=50)
+        await picture.open()
+        taken = 0
+        async for rows in picture.rows():
+            taken += len(rows)
+            if taken > 20:
+                break
+        picture.close()
+        self.assertLess(sent, 400)
+
+    async def test_too_late_is_told(self) -> None:
+        """Who takes the rows alone is told that the picture is gone."""
+        picture = Picture(reactor, [self.node(say(b"ERR TOO_LATE gone\n")).address])
+        await picture.open()
+        with self.assertRaises(TooLate):
+            async for _ in picture.rows():
+                pass
+        picture.close()
