@@ -78,6 +78,8 @@ def check_all(folder: Path) -> Iterator[tuple[Part, Checked]]:
     before: Part | None = None
     name = ""
     for part in parts(folder):
+        if any(folder.glob(f"{part.number - 1:08}-*.partial")):
+            return  # its base is still being dumped: the record does not go so far yet
         if before is not None and part.number != before.number + 1:
             raise Spoiled(
                 f"{folder}: a file between {before.path.name} and {part.path.name} is lost"

@@ -82,9 +82,9 @@ class Output:
             self._json(fields)
             return
         fields["path"] = _shown(facts.path)
-        for name in ("created_ms", "modified_ms"):
-            if self.for_people and fields[name]:
-                fields[name] = datetime.fromtimestamp(fields[name] / 1000).astimezone()
+        if self.for_people:
+            for name in ("created", "modified"):
+                fields[f"{name} at"] = _moment(fields.pop(f"{name}_ms"))
         self.pairs({name: _dash(value) for name, value in fields.items()})
 
     def pairs(self, pairs: dict[str, str]) -> None:
@@ -163,6 +163,14 @@ class Output:
 
 def _shown(path: str) -> str:
     return encode(path).decode()
+
+
+def _moment(time_ms: int) -> str | None:
+    """Return a time of the store as the person's own clock shows it."""
+    if not time_ms:
+        return None
+    moment = datetime.fromtimestamp(time_ms / 1000).astimezone()
+    return moment.isoformat(" ", "seconds")
 
 
 def _dash(value: object) -> str:

@@ -268,6 +268,7 @@ class Crashes(Case):
         self.follow(Deferred())
         self.live(5)
         self.client.clock.advance(1)
+        self.assertRaises(Refused, find, self.folder, None)
         self.crash()
         self.assertTrue(list(self.folder.glob("*.partial")))
         first = self.store.rev

@@ -206,6 +206,17 @@ class Terminal(SynchronousTestCase):
         self.assertEqual((len(second), second[-1]), (40, "\u2026"))
         self.assertEqual(self.printed(lambda out: out.rows([])), "")
 
+    def test_times(self) -> None:
+        """Times are such as people read."""
+        client = MemoryClient()
+        client.clock.advance(1_795_155_758)
+        self.successResultOf(client.set("/a/b", b""))
+        facts = self.successResultOf(client.stat("/a/b"))
+        text = self.printed(lambda out: out.facts(facts))
+        self.assertRegex(text, r"created at +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d\n")
+        root = self.successResultOf(client.stat("/"))
+        self.assertRegex(self.printed(lambda out: out.facts(root)), r"created at +-\n")
+
     def test_members(self) -> None:
         """The members are a table."""
         members = [Member("n1", "h:1", "voter", is_up=True), Member("n10", "h:2", "voter", False)]
