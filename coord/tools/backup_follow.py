@@ -144,6 +144,7 @@ class Follower:
         self._cluster = ""
         self._asking: Deferred[None] | None = None
         self._problem: BaseException | None = None
+        self._is_reached = True
         self._marked_at = 0.0
         self._seen_rev = 0
         self._next = 1
@@ -301,10 +302,15 @@ class Follower:
         time = self._now()
         try:
             point = await self._client.sync()
+            if not self._is_reached:
+                self._is_reached = True
+                self._note("the cluster answers again")
             if changes is self._changes and point.rev == changes.rev:
                 changes.mark(point.rev, time)
         except CoordError as error:
-            self._note(f"the cluster cannot be asked: {error.text}")
+            if self._is_reached:
+                self._is_reached = False
+                self._note(f"the cluster does not answer: {error.text}")
         finally:
             self._asking = None
 

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from coord.commands import Genesis
-from coord.errors import CoordError
+from coord.errors import CoordError, Unavailable
 from coord.results import Row
 from coord.testing import MemoryClient, MemoryStore
 from coord.tools.backup_dump import Dump
@@ -176,6 +176,24 @@ class Moments(Case):
         self.stop()
         late = stamp(self.client.clock.seconds() - 60)
         self.assertEqual(self.restored(late), self.present())
+
+    def test_outage(self) -> None:
+        """An outage is told of once, and so is its end; the record says nothing of the time."""
+        self.follow()
+        self.live(3)
+        self.client.clock.pump([1.0] * 3)
+        self.client.refuse_with(Unavailable("no quorum"))
+        self.client.clock.pump([1.0] * 200)
+        during = stamp(self.client.clock.seconds())
+        self.assertRaises(Refused, find, self.folder, during)
+        self.client.refuse_with(None)
+        self.client.clock.pump([1.0] * 100)
+        told = [note for note in self.notes if "answer" in note]
+        self.assertEqual(
+            told, ["the cluster does not answer: no quorum", "the cluster answers again"]
+        )
+        self.stop()
+        self.assertEqual(self.restored(during), self.present())
 
     def test_files_of_any_size(self) -> None:
         """Files are ended when they are large or old, and nothing is lost between them."""
