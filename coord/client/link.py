@@ -89,6 +89,7 @@ class Link(Protocol):
         self._clock = clock
         self._turn: IDelayedCall | None = None
         self._tick: IDelayedCall | None = None
+        self._made_at = 0.0
         self._heard_at = 0.0
         self._asked_quorum_at = 0.0
         self._ping_is_out = False
@@ -141,7 +142,7 @@ class Link(Protocol):
     def connectionMade(self) -> None:
         """Say the first word."""
         _tune(self.transport)
-        self._heard_at = self._asked_quorum_at = self._clock.seconds()
+        self._made_at = self._heard_at = self._asked_quorum_at = self._clock.seconds()
         self._tick = self._clock.callLater(CLIENT_PING_SECONDS, self._ticked)
         self._ping()
         self._owner.link_made(self)
@@ -192,6 +193,9 @@ class Link(Protocol):
             return
         if now - self._heard_at >= CLIENT_SILENCE_SECONDS:
             self.hang_up(f"{self.server} was silent for {CLIENT_SILENCE_SECONDS:g} s")
+            return
+        if not self.is_up and now - self._made_at >= CLIENT_SILENCE_SECONDS:
+            self.hang_up(f"{self.server} gave no answer in {CLIENT_SILENCE_SECONDS:g} s")
             return
         if not self._ping_is_out:
             self._ping()

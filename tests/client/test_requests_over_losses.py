@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock as _Reactor
+from twisted.python.failure import Failure
 
 from coord import commands
 from coord.client import Client, Closed, NoServer, Page
@@ -34,6 +36,26 @@ class _Stranger(Protocol):
     def connectionMade(self) -> None:
         """Greet."""
         self.transport.write(b"220 mail.example ESMTP\r\n")
+
+
+class _Mumbler(Protocol):
+    """A server that is never silent and never says anything."""
+
+    transport: Any
+    is_lost = False
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def connectionMade(self) -> None:
+        """Say a letter, and another soon."""
+        if not self.is_lost:
+            self.transport.write(b"a")
+            self.clock.callLater(1, self.connectionMade)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Say no more."""
+        self.is_lost = True
 
 
 class Losses(ClientCase):
@@ -117,6 +139,14 @@ class Losses(ClientCase):
         write = self.client.set("/a", b"")
         self.advance(CLIENT_SILENCE_SECONDS + 1.2)
         self.assertEqual(self.successResultOf(write), Written(1))
+
+    def test_mumbling_at_the_door(self) -> None:
+        """A server that sends letters but never an answer is given up as soon as a silent one."""
+        self.first.factory.buildProtocol = lambda _: _Mumbler(self.clock)
+        write = self.client.set("/a", b"")
+        self.advance(CLIENT_SILENCE_SECONDS + 1.2)
+        self.assertEqual(self.successResultOf(write), Written(1))
+        self.advance(1)
 
     def test_pages(self) -> None:
         """A walk in pages goes on at another server, at the same revision."""
