@@ -11,7 +11,9 @@ from typing import Any
 import attrs
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.testing import StringTransport
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from coord.frontends.web import live, looking, site
 from coord.frontends.web.site import StatusSite
@@ -371,6 +373,27 @@ class LivePages(WebCase):
         self.assertIn("200 OK", head)
         self.assertEqual(self.site._live.viewers, 0)
         self.assertIn(" 404 ", self.load("/events/tree/a//b")[0])
+
+    def test_head_of_all(self) -> None:
+        """A probe that asks for the head alone gets that of a GET, and the log stays empty."""
+        lines: list[LogEvent] = []
+
+        @implementer(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            lines.append(event)
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        for path in ("/", "/tree/nope", "/health", "/metrics"):
+            head, body = self.load(path, method="HEAD")
+            whole, content = self.load(path)
+            self.assertEqual(body, "")
+            self.assertEqual(head.splitlines()[0], whole.splitlines()[0])
+            length = re.search(r"(?i)content-length: (\d+)", head)
+            self.assertAlmostEqual(int(length[1] if length else 0), len(content), delta=50)
+        self.assertEqual(
+            [one for one in lines if one["log_namespace"].startswith("twisted.web")], []
+        )
 
     def test_node_stops(self) -> None:
         """A node that stops lets its viewers go."""

@@ -133,10 +133,24 @@ def _path(parts: Sequence[bytes]) -> str:
         raise BadPath("a path is UTF-8") from None
 
 
-class TreePage(Resource):
-    """A place of the tree with the cluster above it; at ``/`` the root."""
+class _Told(Resource):
+    """A resource whose answer is whole; who asks for the head alone gets no more, and no log."""
 
     isLeaf = True
+
+    def render_HEAD(self, request: Request) -> bytes:
+        """Return nothing, under the head that a GET would have."""
+        body = self.render_GET(request)
+        request.setHeader(b"content-length", b"%d" % len(body))
+        return b""
+
+    def render_GET(self, request: Request) -> bytes:
+        """Return the answer."""
+        raise NotImplementedError
+
+
+class TreePage(_Told):
+    """A place of the tree with the cluster above it; at ``/`` the root."""
 
     def __init__(self, pages: Pages) -> None:
         Resource.__init__(self)
@@ -197,10 +211,8 @@ class Events(Resource):
         return b"too many pages are open: load this one again for what is new\n"
 
 
-class MetricsPage(Resource):
+class MetricsPage(_Told):
     """``/metrics``: for Prometheus."""
-
-    isLeaf = True
 
     def __init__(self, metrics: Metrics) -> None:
         Resource.__init__(self)
@@ -213,10 +225,8 @@ class MetricsPage(Resource):
         return self._metrics.render()
 
 
-class Health(Resource):
+class Health(_Told):
     """``/health``: whether this node serves."""
-
-    isLeaf = True
 
     def __init__(self, subjects: Subjects) -> None:
         Resource.__init__(self)
