@@ -343,8 +343,13 @@ class Together(ConsoleCase):
         visit.type(visit.shell(), "'\xc3'\r")
         visit.vanish()
         self.visit(self.stranger, b"mallory")
+        path = self.folder / "operator.pub"
+        path.write_text('principals="carol" ' + path.read_text())
+        self.visit(user=b"mallory")
         for line in lines:
-            self.assertRegex(line, r"\Aconsole: (alice\\x0a \(alice@laptop, SHA256:|mallory )")
+            self.assertRegex(
+                line, r"\Aconsole: (alice\\x0a \(alice@laptop,|mallory .* key) SHA256:"
+            )
             self.assertTrue(line.isprintable(), line)
-        for text in ("came in", ": status", "left", "refused"):
+        for text in ("came in", ": status", "left", "not known", "other user names"):
             self.assertTrue([line for line in lines if text in line], text)

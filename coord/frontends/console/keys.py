@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from typing import Final
 import attrs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from twisted.conch.ssh.keys import BadKeyError, FingerprintFormats, Key
+from twisted.conch.ssh.keys import BadKeyError, Key
 from twisted.logger import Logger
 
 HOST_KEY_FILE: Final = "console_host_key"
@@ -54,8 +55,13 @@ class KnownKey:
     @property
     def fingerprint(self) -> str:
         """The key's fingerprint, as OpenSSH prints it."""
-        key = Key.fromString(self.blob, type="blob")
-        return f"SHA256:{key.fingerprint(FingerprintFormats.SHA256_BASE64).rstrip('=')}"
+        return fingerprint(self.blob)
+
+
+def fingerprint(blob: bytes) -> str:
+    """Return the fingerprint of a public key, as OpenSSH prints it; of any bytes, too."""
+    digest = base64.b64encode(hashlib.sha256(blob).digest())
+    return f"SHA256:{digest.decode().rstrip('=')}"
 
 
 def parse_keys(text: str, *, is_operator: bool) -> list[KnownKey]:

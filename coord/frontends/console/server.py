@@ -8,7 +8,7 @@ from twisted.conch.error import ConchError, IgnoreAuthentication, ValidPublicKey
 from twisted.conch.interfaces import IConchUser
 from twisted.conch.ssh.connection import SSHConnection
 from twisted.conch.ssh.factory import SSHFactory
-from twisted.conch.ssh.keys import FingerprintFormats, Key
+from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION, SSHServerTransport
 from twisted.conch.ssh.userauth import SSHUserAuthServer
 from twisted.cred.checkers import ICredentialsChecker
@@ -24,7 +24,7 @@ from zope.interface import implementer
 import coord
 from coord.frontends.console.channel import Session
 from coord.frontends.console.colours import clean
-from coord.frontends.console.keys import KeyFile, KnownKey
+from coord.frontends.console.keys import KeyFile, KnownKey, fingerprint
 from coord.frontends.console.visitor import QUIET, Visit, Visitor
 from coord.frontends.console.words import Subjects
 from coord.frontends.sockets import tune
@@ -72,16 +72,17 @@ class Gate:
         user = clean(credentials.username.decode("utf-8", "replace"))[:64]
         known = self._find(credentials.blob, user)
         if known is None:
-            raise UnauthorizedLogin("the key is not known")
+            raise UnauthorizedLogin(self._why_not(credentials.blob))
         if not credentials.signature:
             raise ValidPublicKey
         try:
             key = Key.fromString(known.blob, type="blob")
             is_own = key.verify(credentials.signature, credentials.sigData)
         except Exception as error:
-            raise UnauthorizedLogin("the signature cannot be read") from error
+            why = f"its signature with {known.fingerprint} cannot be read"
+            raise UnauthorizedLogin(why) from error
         if not is_own:
-            raise UnauthorizedLogin("the signature is not the key's")
+            raise UnauthorizedLogin(f"its signature is not that of {known.fingerprint}")
         return user, known
 
     def requestAvatar(self, avatarId: Any, mind: object, *interfaces: object) -> Any:
@@ -98,6 +99,13 @@ class Gate:
                 if key.blob == blob and (not key.principals or user in key.principals):
                     return key
         return None
+
+    def _why_not(self, blob: bytes) -> str:
+        """Return why a key opens nothing, for the log; the visitor is not told."""
+        name = fingerprint(blob)
+        if any(key.blob == blob for file in self._files for key in file.known()):
+            return f"the key {name} is for other user names"
+        return f"the key {name} is not known"
 
 
 class Login(SSHUserAuthServer):
@@ -250,8 +258,7 @@ class ConsoleFactory(SSHFactory):
         self.portal = Portal(gate, [gate])
         self._strangers: dict[ConsoleTransport, None] = {}
         self._visitors: dict[ConsoleTransport, None] = {}
-        fingerprint = host_key.public().fingerprint(FingerprintFormats.SHA256_BASE64).rstrip("=")
-        _LOG.info("console: host key SHA256:{fingerprint}", fingerprint=fingerprint)
+        _LOG.info("console: host key {name}", name=fingerprint(host_key.public().blob()))
 
     def describe(self) -> str:
         """Return the console in one line."""
