@@ -62,6 +62,10 @@ SEQUENCE_PARENTS_MAX: Final = 1024
 """Parents that are gone whose last number is kept. Part of what a log means: the same on
 every node, never changed."""
 
+DELETE_NODES_MAX: Final = 250_000
+"""Nodes that one ``DEL tree`` deletes: it is one step, and must not take as long as a lease.
+Part of what a log means: the same on every node, never changed."""
+
 # -- batches and slots ---------------------------------------------------------
 BATCH_BYTES_SOFT: Final = 512 * KIB
 """A batch is closed once it holds this much; one command may go over it."""

@@ -13,7 +13,7 @@ from coord.errors import (
     TooLarge,
     TooLate,
 )
-from coord.limits import PATH_BYTES_MAX
+from coord.limits import DELETE_NODES_MAX, PATH_BYTES_MAX
 from coord.paths import CONTROL, encode
 
 
@@ -35,6 +35,12 @@ def changed(path: str, rev: int) -> RevisionMismatch:
 def without_value(path: str) -> IsDirectory:
     """Say that the node is an implied parent."""
     return IsDirectory(f"{_shown(path)} has children and no value")
+
+
+def too_many(path: str, nodes: int) -> TooLarge:
+    """Say that a tree is too large to go in one revision."""
+    limit = f"one DEL deletes at most {DELETE_NODES_MAX}: delete it in parts"
+    return TooLarge(f"{_shown(path)} and below are {nodes} nodes; {limit}")
 
 
 def with_children(path: str, children: int) -> NotEmpty:

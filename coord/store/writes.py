@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from coord.commands import Add, Delete, Genesis, Set
 from coord.errors import CoordError
-from coord.limits import PATH_BYTES_MAX
+from coord.limits import DELETE_NODES_MAX, PATH_BYTES_MAX
 from coord.paths import CONTROL, ROOT, order_key, parent
 from coord.results import Written
 from coord.store import refusals
@@ -117,7 +117,10 @@ class Writer:
             return Written(self._remove([old]))
         if not write.tree:
             return refusals.with_children(path, old.directory.children)
-        return Written(self._remove(self._below(key)))
+        doomed = self._below(key)
+        if len(doomed) > DELETE_NODES_MAX:
+            return refusals.too_many(path, len(doomed))
+        return Written(self._remove(doomed))
 
     def _numbered(self, path: str) -> tuple[str, int]:
         """Return the next sequential name that is free, and its number."""

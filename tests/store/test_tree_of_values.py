@@ -16,6 +16,7 @@ from coord.errors import (
 )
 from coord.events import Event, Kind
 from coord.results import Point, Value, Written
+from coord.store import writes
 from tests.store.case import StoreTestCase
 
 MEMBERS = (("n2", "h2:1"), ("n1", "h1:1"), ("n3", "h3:1"))
@@ -286,6 +287,16 @@ class DeleteTests(StoreTestCase):
         ]
         self.assertEqual(self.events(6), expected)
         self.assertEqual(self.walk("/**"), ["/tt"])
+
+    def test_tree_too_large(self) -> None:
+        """A tree of more nodes than one step may take is deleted in parts, or not at all."""
+        for path in ("/t/a", "/t/b", "/t/c"):
+            self.set(path)
+        self.patch(writes, "DELETE_NODES_MAX", 3)
+        self.refused(self.delete("/t", tree=True), TooLarge)
+        self.assertEqual(self.delete("/t/c"), Written(4))
+        self.assertEqual(self.delete("/t", tree=True), Written(5))
+        self.assertEqual(self.walk("/**"), [])
 
     def test_made_again(self) -> None:
         """A node made again is a new one."""
