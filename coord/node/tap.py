@@ -18,6 +18,7 @@ from coord import __version__
 from coord.node.options import OPTIONS, Kind
 from coord.node.settings import Refused, Settings, parse, read_toml
 
+_USUAL_PID_FILE = "twistd.pid"
 _SINGLE = [option for option in OPTIONS if not option.many]
 
 
@@ -50,6 +51,16 @@ class Options(usage.Options):
 
     def parseArgs(self) -> None:
         """Take no words beside the options."""
+
+    def postOptions(self) -> None:
+        """Do without a pid file in the foreground, unless one was asked for.
+
+        Nodes are told apart by their directories, which are locked; ``twistd`` would let only
+        one node run in a folder, and would leave its file there.
+        """
+        above = self.parent
+        if above is not None and above["nodaemon"] and above["pidfile"] == _USUAL_PID_FILE:
+            above["pidfile"] = ""
 
     def parseOptions(self, options: Any = None) -> None:
         """Read the command line; whatever is wrong with it is one line, not a page."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
+from twisted.scripts._twistd_unix import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from coord.node.options import OPTIONS
@@ -62,6 +63,17 @@ class CommandLine(SynchronousTestCase):
         """What is not in this version is refused also where it stands on the command line."""
         for words in (("--observer",), ("--console", "tcp:1"), ("--admin-secret", "f")):
             self.assertRaises(Refused, told(*words).settings)
+
+    def test_pid_file(self) -> None:
+        """Nodes in the foreground share a folder: only a daemon has a pid file unasked."""
+        for words, file in (
+            (("--nodaemon",), ""),
+            ((), "twistd.pid"),
+            (("--nodaemon", "--pidfile", "mine"), "mine"),
+        ):
+            above = ServerOptions()
+            above.parseOptions([*words, "coord"])
+            self.assertEqual(Path(above["pidfile"]).name, file)
 
     def test_one_line(self) -> None:
         """A refusal is one line, whatever is in it."""
