@@ -348,7 +348,7 @@ class Together(ConsoleCase):
         self.visit(user=b"mallory")
         for line in lines:
             self.assertRegex(
-                line, r"\Aconsole: (alice\\x0a \(alice@laptop,|mallory .* key) SHA256:"
+                line, r"\Aconsole: (alice\\n \(alice@laptop,|mallory .* key) SHA256:"
             )
             self.assertTrue(line.isprintable(), line)
         for text in ("came in", ": status", "left", "not known", "other user names"):

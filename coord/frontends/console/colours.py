@@ -29,7 +29,7 @@ _WORDS: Final = re.compile(
 
 def clean(text: str) -> str:
     """Return a text with nothing in it that a terminal would obey."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def paint(line: str) -> str:

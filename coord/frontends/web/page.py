@@ -245,7 +245,9 @@ def _text(value: bytes, *, is_cut: bool) -> str | None:
 def _visible(text: str, keep: str = "") -> str:
     """Return a text whose letters can all be seen, and change nothing around them."""
     return "".join(
-        letter if letter.isprintable() or letter in keep else f"\\x{ord(letter):02x}"
+        letter
+        if letter.isprintable() or letter in keep
+        else letter.encode("unicode_escape").decode()
         for letter in text
     )
 
