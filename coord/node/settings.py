@@ -297,6 +297,10 @@ def on_loopback(endpoint: str) -> str:
     return f"{endpoint}:interface=" + ("127.0.0.1" if kind == "tcp" else r"\:\:1")
 
 
+_KINDS: Final = ("tcp", "tcp6", "ssl", "unix", "systemd")
+"""Endpoints of which it is known who reaches them."""
+
+
 def _check_exposure(settings: Settings) -> None:
     """Refuse a listener that strangers can reach, unless it was said to be meant."""
     if settings.open:
@@ -305,6 +309,11 @@ def _check_exposure(settings: Settings) -> None:
         *(("listen", one) for one in settings.listen),
         *([("web", settings.web)] if settings.web else []),
     ):
+        if split_endpoint(endpoint)[0] not in _KINDS:
+            raise Refused(
+                f"--{option} {endpoint} begins with none of tcp:, tcp6:, ssl:, unix:, systemd: and"
+                " may be reached from elsewhere: take one of these, or --open if that is meant"
+            )
         if not is_local(endpoint):
             raise Refused(
                 f"--{option} {endpoint} can be reached from elsewhere and anyone may do all:"

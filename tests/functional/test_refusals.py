@@ -57,7 +57,8 @@ class Refusals(TestCase):
 
     def test_endpoint(self) -> None:
         """An endpoint that Twisted does not know is refused."""
-        self.assertIn("semaphore", self.refused(listen="semaphore:flags"))
+        self.assertIn("begins with none of", self.refused(listen="semaphore:flags"))
+        self.assertIn("no endpoint", self.refused("--open", listen="semaphore:flags"))
 
     def test_console_without_keys(self) -> None:
         """A console without keys, and keys that cannot be read, are refused."""
