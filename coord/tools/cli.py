@@ -17,13 +17,14 @@ from coord.node.settings import Refused
 from coord.tools.cli_completion import script
 from coord.tools.cli_words import command_of, parser, verb_of
 from coord.tools.init import make_cluster
-from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, run, servers_of
+from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, open_streams, run, servers_of
 
 PROGRAM: Final = "coord"
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command that ``words`` (or the process's own) ask for; return the exit status."""
+    open_streams()
     grammar = parser()
     given = grammar.parse_args(words)
     try:

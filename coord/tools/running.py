@@ -103,6 +103,14 @@ async def _judged(program: str, work: Awaitable[int], known: tuple[type[Exceptio
         return REFUSED
 
 
+def open_streams() -> None:
+    """See to it that standard input and output are there: a parent may have closed them."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  # for as long as we live
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
 def complain(program: str, text: str) -> None:
     """Say one line on standard error."""
     print(f"{program}: {' '.join(text.split())}", file=sys.stderr, flush=True)

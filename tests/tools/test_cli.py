@@ -7,6 +7,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 
@@ -278,6 +279,24 @@ class Words(SynchronousTestCase):
             for name in (*COMMANDS, "init", "completion"):
                 self.assertIn(name, text)
             self.assertNotIn("@", text.replace("${words[@]}", ""))
+
+
+class Streams(SynchronousTestCase):
+    """What a parent did not leave open."""
+
+    def test_closed(self) -> None:
+        """Closed standard input or output is an empty one, and no traceback."""
+        program = f"{shlex.quote(sys.executable)} -m coord.tools.cli"
+        words = "--server 127.0.0.1:1 --request-timeout 0.1"
+        for line in (f"set /a {words} <&-", f"get /a {words} >&-"):
+            ended = subprocess.run(
+                ["/bin/sh", "-c", f"{program} {line}"],
+                stderr=subprocess.PIPE,
+                check=False,
+                timeout=60,
+            )
+            self.assertEqual(ended.returncode, 3)
+            self.assertEqual(ended.stderr.count(b"\n"), 1, ended.stderr)
 
 
 class Completion(SynchronousTestCase):
