@@ -56,9 +56,13 @@ class Durations:
         return rows
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Account:
-    """One node's account of itself. ``now`` is the replicator's clock, ``fault`` why it stopped."""
+    """One node's account of itself.
+
+    ``now`` is the replicator's clock, ``fault`` why it stopped; at ``log_begins_at`` the log of
+    those begins who were asked for more of it.
+    """
 
     identity: Identity
     replica: Replica
@@ -70,7 +74,17 @@ class Account:
     now: Callable[[], float]
     fault: Callable[[], str | None]
     began_at: float
+    log_begins_at: int = 0
     batch_seconds: Durations = attrs.field(factory=Durations)
+
+    def gap(self) -> str | None:
+        """Say what this node can get from nobody: it was away for longer than logs are kept."""
+        if self.log_begins_at <= self.replica.chosen + 1:
+            return None
+        return (
+            f"away for too long: it has the log up to slot {self.replica.chosen}, "
+            f"the others have it from {self.log_begins_at} on"
+        )
 
     def uptime(self) -> float:
         """Return for how many seconds the node has been there."""
@@ -120,7 +134,7 @@ class Account:
             "behind": replica.target - self.applier.slot,
             "elections": replica.elections,
             "images": self.imaging.images,
-            "fault": self.fault() or "-",
+            "fault": self.fault() or self.gap() or "-",
         }
         return Items(store.rev, tuple(f"{name}={value}" for name, value in facts.items()))
 

@@ -198,6 +198,8 @@ class Replicator:
         if isinstance(message, wire.Forward):
             self._forwarded(message)
         else:
+            if isinstance(message, Supply) and message.oldest:
+                self._told_of_gap(sender, message.oldest)
             self._take(self._replica.step, sender, message)
 
     def connected(self, peer: str) -> None:
@@ -447,6 +449,13 @@ class Replicator:
         number = self._reads.next_question()
         if number is not None:
             self._obey(self._replica.read(self.now(), number))
+
+    def _told_of_gap(self, sender: str, oldest: int) -> None:
+        self.account.log_begins_at = oldest
+        gap = self.account.gap()
+        if gap is not None and sender not in self._complained:
+            self._complained.add(sender)
+            self._log.error("{gap}; {peer} says so", gap=gap, peer=sender)
 
     def _recall(self, recall: Recall) -> None:
         """Send old chosen values from the journal to a peer that was away."""

@@ -347,9 +347,7 @@ class Together(ConsoleCase):
         path.write_text('principals="carol" ' + path.read_text())
         self.visit(user=b"mallory")
         for line in lines:
-            self.assertRegex(
-                line, r"\Aconsole: (alice\\n \(alice@laptop,|mallory .* key) SHA256:"
-            )
+            self.assertRegex(line, r"\Aconsole: (alice\\n \(alice@laptop,|mallory .* key) SHA256:")
             self.assertTrue(line.isprintable(), line)
         for text in ("came in", ": status", "left", "not known", "other user names"):
             self.assertTrue([line for line in lines if text in line], text)

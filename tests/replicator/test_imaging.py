@@ -116,7 +116,7 @@ class Images(Case):
         self.assertEqual(self.fact(name, "digest"), self.fact(self.leader(), "digest"))
 
     def test_log_is_gone(self) -> None:
-        """Where the log was cut already, the node that could help says so once, and not again."""
+        """Where the log was cut already, both nodes say so once, and STATUS goes on saying so."""
         self.patch(imaging, "_MARK_BYTES", 500)
         self.found(3)
         name = self.followers()[0]
@@ -130,6 +130,7 @@ class Images(Case):
         self.assertNotEqual(self.rev(name), self.rev(self.leader()))
         complained = [node.replicator._complained for node in self.nodes.values()]
         self.assertIn({name}, complained)
+        self.assertIn("away for too long", str(self.fact(name, "fault")))
 
 
 class Torn:
