@@ -52,7 +52,7 @@ def _ask(given: argparse.Namespace) -> int:
     from coord.tools.cli_output import Output
     from coord.tools.cli_verbs import perform, spawn
 
-    servers = servers_of(given.server)
+    servers = servers_of([*(given.server_first or ()), *(given.server or ())])
     takes_value = verb_of(given.command).takes_value
     command_of(given, b"" if takes_value else None)
     value = _value(given) if takes_value else None

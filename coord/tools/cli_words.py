@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,13 +34,35 @@ def verb_of(command: str) -> Verb:
     return _BY_NAME[COMMANDS[command]]
 
 
+class _Mixed(argparse.ArgumentParser):
+    """The words of one command: options stand before, between or after operands."""
+
+    _is_mixing = False
+
+    def parse_known_args(  # type: ignore[override]  # the overloads say no more than this
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """Take the options first, and then the operands from what is left."""
+        if self._is_mixing or (args is not None and "--" in args):
+            return super().parse_known_args(args, namespace)
+        self._is_mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_mixing = False
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the grammar of the command line."""
     made = argparse.ArgumentParser(
         prog="coord", description="A small store that many machines share.", epilog=STATUSES
     )
     made.add_argument("--version", action="version", version=f"coord {__version__}")
-    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    made.set_defaults(json=False, request_timeout=REQUEST_SECONDS, server=None, server_first=None)
+    _add_shared(made, "server_first")
+    commands = made.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=_Mixed
+    )
     for name in COMMANDS:
         _add_verb(commands, name, verb_of(name))
     _add_init(commands)
@@ -70,17 +93,30 @@ def _add_verb(commands: Any, name: str, verb: Verb) -> None:
             " standard input; COORD_PATH, COORD_REV, COORD_EVENT (set or del) in its environment",
         )
         made.add_argument("--count", type=_count, metavar="N", help="end after N changes")
-    made.add_argument("--json", action="store_true", help="one JSON object a line")
+    _add_shared(made, "server")
+
+
+def _add_shared(made: argparse.ArgumentParser, servers: str) -> None:
+    """Add what may stand before a command as well as after it.
+
+    What a command's own options leave unsaid must not undo what stood before it: they have no
+    defaults here. Servers named before it are kept apart, so that both count.
+    """
+    made.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object a line"
+    )
     made.add_argument(
         "--server",
         action="append",
+        dest=servers,
+        default=argparse.SUPPRESS,
         metavar="HOST:PORT",
         help="a node to ask; repeatable (COORD_SERVERS, or 127.0.0.1:8046)",
     )
     made.add_argument(
         "--request-timeout",
         type=_seconds,
-        default=REQUEST_SECONDS,
+        default=argparse.SUPPRESS,
         metavar="S",
         help=f"how long to try ({REQUEST_SECONDS:g})",
     )

@@ -272,6 +272,32 @@ class Words(SynchronousTestCase):
         ):
             self.assertRegex(self.complaint(*words), r"coord[a-z ]*: [^\n]+\n\Z")
 
+    def test_options_before_the_command(self) -> None:
+        """What every command takes stands before it, too, and both are heard."""
+        given = parser().parse_args(
+            ["--server", "a:1", "--json", "--request-timeout", "2", "get", "/x", "--server", "b:2"]
+        )
+        self.assertEqual((given.server_first, given.server), (["a:1"], ["b:2"]))
+        self.assertEqual((given.json, given.request_timeout), (True, 2.0))
+        given = parser().parse_args(["get", "/x"])
+        self.assertEqual((given.json, given.request_timeout, given.server), (False, 5.0, None))
+        self.assertIn("'nowhere' is no server", self.complaint("--server", "nowhere", "get", "/a"))
+
+    def test_options_anywhere(self) -> None:
+        """Options stand between and after operands; after ``--`` a word is a word."""
+        for words in (
+            ("--if", "3", "/a", "x", "y"),
+            ("/a", "--if", "3", "x", "y"),
+            ("/a", "x", "--if", "3", "y"),
+            ("/a", "x", "y", "--if", "3"),
+        ):
+            given = parser().parse_args(["set", *words])
+            self.assertEqual((given.target, given.value, given.if_rev), ("/a", ["x", "y"], 3))
+        given = parser().parse_args(["set", "/a", "--", "--json", "-5"])
+        self.assertEqual((given.value, given.json), (["--json", "-5"], False))
+        self.assertEqual(parser().parse_args(["set", "/a", "-5"]).value, ["-5"])
+        self.assertIn("--iff", self.complaint("set", "/a", "--iff", "3", "x"))
+
     def test_completion(self) -> None:
         """Both shells are given every command."""
         for shell in ("bash", "zsh"):
