@@ -7,6 +7,7 @@ interrupted (``follow`` ends with 0 then).
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import sqlite3
 import sys
@@ -103,7 +104,7 @@ def _dump_words(verbs: Any) -> None:
 def _with_pace(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows-per-second",
-        type=float,
+        type=_pace,
         default=ROWS_PER_SECOND,
         metavar="N",
         help=f"how fast to take nodes at most, 0 for no limit ({ROWS_PER_SECOND:,})",
@@ -130,16 +131,51 @@ def _follow_words(verbs: Any) -> None:
     follow = verbs.add_parser("follow", help="keep a folder that holds every moment from now on")
     follow.add_argument("folder", type=Path, metavar="DIR")
     follow.add_argument(
-        "--rotate-bytes", type=int, default=ROTATE_BYTES, metavar="N", help="begin another file"
-        f" after so many bytes ({ROTATE_BYTES:,})",
-    )  # fmt: skip
+        "--rotate-bytes",
+        type=_some_bytes,
+        default=ROTATE_BYTES,
+        metavar="N",
+        help=f"begin another file after so many bytes ({ROTATE_BYTES:,})",
+    )
     follow.add_argument(
-        "--rotate-seconds", type=float, default=ROTATE_SECONDS, metavar="S", help="or after so long"
-        f" ({ROTATE_SECONDS:.0f})",
-    )  # fmt: skip
+        "--rotate-seconds",
+        type=_some_seconds,
+        default=ROTATE_SECONDS,
+        metavar="S",
+        help=f"or after so long ({ROTATE_SECONDS:.0f})",
+    )
     _with_servers(follow)
     _with_pace(follow)
     follow.set_defaults(run=_follow)
+
+
+def _pace(text: str) -> float:
+    pace = _finite(text)
+    if pace < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes in a second")
+    return pace
+
+
+def _some_seconds(text: str) -> float:
+    seconds = _finite(text)
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds above 0")
+    return seconds
+
+
+def _some_bytes(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes above 0")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    """Return the number that a text is, -1.0 where it is none or without an end."""
+    try:
+        number = float(text)
+    except ValueError:
+        return -1.0
+    return number if math.isfinite(number) else -1.0
 
 
 # -- dump, offline ------------------------------------------------------------------------------
