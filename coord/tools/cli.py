@@ -16,7 +16,7 @@ from typing import Any, Final
 from coord.node.settings import Refused
 from coord.tools.cli_completion import script
 from coord.tools.cli_words import command_of, parser, verb_of
-from coord.tools.init import make_cluster
+from coord.tools.init import BadMember, make_cluster
 from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, open_streams, run, servers_of
 
 PROGRAM: Final = "coord"
@@ -34,7 +34,7 @@ def main(words: Sequence[str] | None = None) -> int:
             print(script(given.shell, grammar), end="")
         else:
             return _ask(given)
-    except Usage as error:
+    except (Usage, BadMember) as error:
         complain(PROGRAM, str(error))
         return USAGE
     except Refused as error:

@@ -27,6 +27,11 @@ from coord.node.settings import (
 
 AUTHORITY_FOLDER: Final = "ca"
 CONFIG_FILE: Final = "coord.toml"
+PORT_MAX: Final = (1 << 16) - 1
+
+
+class BadMember(Refused):
+    """The nodes of a new cluster cannot be these; the text says which, in the user's words."""
 
 
 def make_cluster(folder: Path, members: Sequence[str], cluster: str = "") -> list[Path]:
@@ -37,9 +42,10 @@ def make_cluster(folder: Path, members: Sequence[str], cluster: str = "") -> lis
 
     ``members`` are ``NAME=HOST:PORT``, where each node is reached by the others. Nodes on
     one host get ports of their own for clients. Raises `Refused` before anything is made
-    where a name is wrong or a folder is there already.
+    where a folder is there already, and `BadMember` where ``members`` are wrong.
     """
-    nodes = [parse_member(member) for member in members]
+    nodes = [_member(member) for member in members]
+    _check_distinct(nodes)
     cluster = cluster or f"coord-{secrets.token_hex(4)}"
     check_cluster_name(cluster)
     _check_new(folder, [name for name, _ in nodes])
@@ -52,12 +58,35 @@ def make_cluster(folder: Path, members: Sequence[str], cluster: str = "") -> lis
     return [_write_config(folder / name, text) for name, text in _configs(nodes, cluster)]
 
 
+def _member(text: str) -> tuple[str, str]:
+    """Return name and address of a node; raises `BadMember`."""
+    _, _, port = text.rpartition(":")
+    if "=" in text and port.isdecimal() and not 0 < int(port) <= PORT_MAX:
+        raise BadMember(f"{text!r}: {port} is no port; take one from 1 to {PORT_MAX}")
+    try:
+        name, address = parse_member(text)
+    except Refused as error:
+        raise BadMember(str(error).removeprefix("peer ")) from None
+    if name == AUTHORITY_FOLDER:
+        raise BadMember(f"no node can be called {name}: that is where the CA is kept")
+    return name, address
+
+
+def _check_distinct(nodes: Sequence[tuple[str, str]]) -> None:
+    """Raise `BadMember` where two nodes have one name or one address."""
+    names: set[str] = set()
+    at: dict[tuple[str, int], str] = {}
+    for name, address in nodes:
+        if name in names:
+            raise BadMember(f"{name} is named twice: name each node once")
+        names.add(name)
+        host, port = split_address(address)
+        other = at.setdefault((host.lower(), port), name)
+        if other != name:
+            raise BadMember(f"{other} and {name} cannot both be at {address}")
+
+
 def _check_new(folder: Path, names: Sequence[str]) -> None:
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise Refused(f"{name} is named twice: name each node once")
-        if name == AUTHORITY_FOLDER:
-            raise Refused(f"no node can be called {name}: that is where the CA is kept")
     for name in (AUTHORITY_FOLDER, *names):
         if (folder / name).exists():
             raise Refused(f"{folder / name} is there already: choose another --dir, or remove it")

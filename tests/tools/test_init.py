@@ -104,6 +104,25 @@ class Command(SynchronousTestCase):
         for words in ((), ("init",), ("init", "n1=h:1"), ("sing",)):
             self.assertEqual(self.run_command(*words)[0], 2)
 
+    def test_members_that_cannot_be(self) -> None:
+        """Nodes that cannot be are told of by what was typed, with status 2; nothing is made."""
+        folder = self.mktemp()
+        for members, wanted in (
+            (["n1"], "'n1' is not NAME=HOST:PORT, such as n1=10.0.0.1:8076"),
+            (["n1=h:port"], "'n1=h:port' is not NAME=HOST:PORT, such as n1=10.0.0.1:8076"),
+            (["n1=h:99999"], "'n1=h:99999': 99999 is no port; take one from 1 to 65535"),
+            (["n1=h:0"], "'n1=h:0': 0 is no port; take one from 1 to 65535"),
+            (["n1=h:1", "n1=h:2"], "n1 is named twice: name each node once"),
+            (["n1=h:1", "n2=H:1"], "n1 and n2 cannot both be at H:1"),
+            (["ca=h:1"], "no node can be called ca: that is where the CA is kept"),
+        ):
+            told = self.run_command("init", *members, "--dir", folder)
+            self.assertEqual(told, (2, "", f"coord: {wanted}\n"))
+        status, _, err = self.run_command("init", "N 1=h:1", "--dir", folder)
+        self.assertEqual(status, 2)
+        self.assertTrue(err.startswith("coord: 'N 1' is no name for a node: "), err)
+        self.assertFalse(Path(folder).exists())
+
     def test_folder_that_cannot_be(self) -> None:
         """A folder that cannot be made is named, in one line."""
         blocked = Path(self.mktemp())
