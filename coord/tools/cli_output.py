@@ -22,6 +22,11 @@ from coord.results import Facts, Row, Value, Written
 from coord.wire.backup_text import escape
 
 VALUE_WIDTH_MIN: Final = 20
+STATUS_COUNTS: Final = frozenset(
+    {"rev", "slot", "sessions", "watches", "tree_nodes", "behind", "elections", "images"}
+)
+"""What of a status is a whole number. A digest or a cluster's name may only look like one."""
+STATUS_SECONDS: Final = frozenset({"uptime"})
 
 
 class Output:
@@ -87,11 +92,15 @@ class Output:
                 fields[f"{name} at"] = _moment(fields.pop(f"{name}_ms"))
         self.pairs({name: _dash(value) for name, value in fields.items()})
 
-    def pairs(self, pairs: dict[str, str]) -> None:
-        """Print names with what they stand for."""
+    def status(self, told: dict[str, str]) -> None:
+        """Print how a server is."""
         if self.as_json:
-            self._json(pairs)
-            return
+            self._json({name: _figure(name, text) for name, text in told.items()})
+        else:
+            self.pairs(told)
+
+    def pairs(self, pairs: dict[str, str]) -> None:
+        """Print names with what they stand for, as text."""
         wide = max(map(len, pairs), default=0) if self.for_people else 0
         for name, text in pairs.items():
             self._line(f"{name:{wide}}  {text}" if wide else f"{name}={text}")
@@ -171,6 +180,16 @@ def _moment(time_ms: int) -> str | None:
         return None
     moment = datetime.fromtimestamp(time_ms / 1000).astimezone()
     return moment.isoformat(" ", "seconds")
+
+
+def _figure(name: str, text: str) -> int | float | str:
+    """Return what a server says of itself, as the number that it is where it is one."""
+    try:
+        if name in STATUS_COUNTS:
+            return int(text)
+        return float(text) if name in STATUS_SECONDS else text
+    except ValueError:
+        return text
 
 
 def _dash(value: object) -> str:

@@ -51,7 +51,7 @@ async def perform(
                 )
             )
         case Status():
-            out.pairs(await client.status())
+            out.status(await client.status())
         case Members():
             out.members(await client.members())
         case _:

@@ -117,6 +117,19 @@ class Store(SynchronousTestCase):
         told = self.run_now("wait", "--json", "--from", "2", "/**")
         self.assertEqual(json.loads(told), {"rev": 3, "event": "set", "path": "/a b", "value": ""})
 
+    def test_status_json(self) -> None:
+        """Numbers of a status are numbers; what only looks like one is text, and so is ``-``."""
+        out = io.BytesIO()
+        Output(out, as_json=True).status(
+            {"cluster": "2026", "digest": "0017", "rev": "5", "uptime": "1.5", "behind": "-"}
+        )
+        self.assertEqual(
+            out.getvalue(),
+            b'{"cluster": "2026", "digest": "0017", "rev": 5, "uptime": 1.5, "behind": "-"}\n',
+        )
+        self.assertEqual(json.loads(self.run_now("status", "--json"))["rev"], 3)
+        self.assertIn("rev=3\n", self.run_now("status"))
+
     def test_every_json(self) -> None:
         """Whatever a command prints as JSON is JSON."""
         needs = {"get": ["/message"], "stat": ["/message"], "ls": ["/"], "walk": ["/**"],
