@@ -261,16 +261,25 @@ def welcome(folder: Path, nodes: Sequence[Node]) -> str:
             "",
             *rows,
             "",
-            "Some commands to try in another terminal:",
+            "Three commands to try in another terminal:",
             "",
-            f"  printf 'SET /message hello, world\\nQUIT\\n' | nc {HOST} {first}",
-            f"  printf 'GET /message\\nQUIT\\n' | nc {HOST} {second}",
+            f"  {coord(first)} set /message hello, world",
+            f"  {coord(second)} get /message",
             f"  nc {HOST} {third}        and then type HELP",
+            "",
+            "The console, of the first node:",
+            "",
             f"  {ssh(nodes[0])}",
             "",
             "Ctrl-C stops all three.",
         ]
     )
+
+
+def coord(port: int) -> str:
+    """Return how the command line asks a node; it is beside the interpreter that runs this."""
+    program = str(Path(sys.executable).parent / "coord")
+    return shlex.join([program, "--server", f"{HOST}:{port}"])
 
 
 def ssh(node: Node) -> str:

@@ -74,7 +74,7 @@ class Demo(TestCase):
         demo = self.start(base)
         ports = [int(port) for port in re.findall(r"line protocol 127.0.0.1:([0-9]+)", self.said())]
         self.assertEqual(ports, [base, base + 1, base + 2])
-        self.assertEqual(self.ask(base, "SET /message hello, world"), "OK 5")
+        self.hints()
         self.assertEqual(self.ask(base + 2, "GET /message"), "VALUE 5 hello, world")
         self.console()
         self.assertEqual(self.end(demo), 0)
@@ -83,6 +83,25 @@ class Demo(TestCase):
         demo = self.start(other)
         self.assertEqual(self.ask(other + 1, "GET /message"), "VALUE 5 hello, world")
         self.assertEqual(self.end(demo), 0)
+
+    def hints(self) -> None:
+        """Type the commands of ``coord`` that are printed, which stand before those of others."""
+        hints = self.said().partition("Three commands to try")[2]
+        said = re.findall(r"^  (\S+) (.*)$", hints, re.MULTILINE)
+        self.assertEqual(
+            [Path(program).name for program, _ in said], ["coord", "coord", "nc", "ssh"]
+        )
+        for (program, words), wanted in zip(said, (b"5\n", b"hello, world\n"), strict=False):
+            self.assertTrue(Path(program).is_absolute())
+            done = subprocess.run(
+                [sys.executable, "-m", "coord.tools.cli", *shlex.split(words)],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env=surroundings(),
+                timeout=60,
+                check=False,
+            )
+            self.assertEqual((done.stdout, done.stderr), (wanted, b""))
 
     def console(self) -> None:
         """Open the console by the command that is printed, where there is an ssh."""
