@@ -29,6 +29,7 @@ from coord.tools.backup_files import STDIO, Checked, Refused, as_stamp, check, p
 from coord.tools.backup_follow import ROTATE_BYTES, ROTATE_SECONDS, Follower
 from coord.tools.backup_record import Spoiled
 from coord.tools.backup_restore import Restore
+from coord.tools.backup_stream import REACH_SECONDS
 from coord.tools.progress import Progress
 from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, run, servers_of
 from coord.wire.backup import Content
@@ -185,7 +186,7 @@ def _dump(given: argparse.Namespace) -> int:
     progress = Progress("nodes")
 
     async def work(reactor: Any) -> int:
-        dump = _new_dump(reactor, servers, progress, given)
+        dump = _new_dump(reactor, servers, progress, given, reach_seconds=REACH_SECONDS)
         try:
             await dump.run(target)
         finally:
@@ -198,10 +199,21 @@ def _dump(given: argparse.Namespace) -> int:
 
 
 def _new_dump(
-    reactor: Any, servers: Sequence[str], progress: Progress, given: argparse.Namespace
+    reactor: Any,
+    servers: Sequence[str],
+    progress: Progress,
+    given: argparse.Namespace,
+    *,
+    reach_seconds: float | None = None,
 ) -> Dump:
-    rate = given.rows_per_second or None
-    return Dump(reactor, servers, progress, _tell, rows_per_second=rate)
+    return Dump(
+        reactor,
+        servers,
+        progress,
+        _tell,
+        rows_per_second=given.rows_per_second or None,
+        reach_seconds=reach_seconds,
+    )
 
 
 def _offline(given: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ class Dump:
 
     :param reactor: the real one.
     :param note: is told, in a line, what a person may want to know.
+    :param reach_seconds: as in `Picture`.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class Dump:
         note: Callable[[str], None],
         *,
         rows_per_second: float | None = ROWS_PER_SECOND,
+        reach_seconds: float | None = None,
     ) -> None:
         self._reactor = reactor
         self._servers = tuple(servers)
         self._progress = progress
         self._note = note
         self._rows_per_second = rows_per_second
+        self._reach_seconds = reach_seconds
         self.picture = self._new_picture()
         self.nodes = 0
         self.name = ""
@@ -46,7 +49,12 @@ class Dump:
         self._writer: Writer | None = None
 
     def _new_picture(self) -> Picture:
-        return Picture(self._reactor, self._servers, rows_per_second=self._rows_per_second)
+        return Picture(
+            self._reactor,
+            self._servers,
+            rows_per_second=self._rows_per_second,
+            reach_seconds=self._reach_seconds,
+        )
 
     async def open(self) -> Header:
         """Find a node, fix the revision, and return what the first line will say."""
@@ -102,5 +110,6 @@ class Dump:
                 self._note(f"the picture of revision {self.picture.rev} was lost, begin again")
                 self._progress.restart()
                 self._rows_per_second = None
+                self._reach_seconds = None
                 self.picture = self._new_picture()
         raise Refused(f"the picture was lost {ATTEMPTS} times: the nodes keep too little history")

@@ -34,6 +34,8 @@ SILENCE_SECONDS: Final = 8.0
 AGAIN_SECONDS: Final = 0.3
 PATIENCE_SECONDS: Final = 60.0
 """How long nobody may answer before it is given up altogether."""
+REACH_SECONDS: Final = 5.0
+"""The same while no node has even taken a connection, for who waits at the keyboard."""
 
 
 class _Lost(Exception):
@@ -121,14 +123,23 @@ class Picture:
 
     :param servers: ``host:port`` of the nodes to ask.
     :param rows_per_second: how fast rows are taken at most, ``None`` as fast as they come.
+    :param reach_seconds: how long no node may take a connection at first; ``None``: a minute.
     """
 
     def __init__(
-        self, reactor: Any, servers: Sequence[str], *, rows_per_second: float | None = None
+        self,
+        reactor: Any,
+        servers: Sequence[str],
+        *,
+        rows_per_second: float | None = None,
+        reach_seconds: float | None = None,
     ) -> None:
         self._reactor = reactor
         self._servers = deque(servers)
         self._rows_per_second = rows_per_second
+        self._reach_seconds = reach_seconds
+        self._is_met = False
+        self._began = reactor.seconds()
         self._line: _Line | None = None
         self.rev = 0
         self.cluster = ""
@@ -137,8 +148,9 @@ class Picture:
     async def open(self) -> None:
         """Find a node and fix the revision.
 
-        :raises NoServer: where nobody answered for a minute.
+        :raises NoServer: where nobody answered for a minute, or could be reached at first.
         """
+        self._began = self._reactor.seconds()
         self._servers = deque(await self._by_role())
         line = await self._connected(None)
         line.ask(Get(f"{CONTROL}/cluster", local=True))
@@ -200,7 +212,7 @@ class Picture:
 
     async def _connected(self, rev: int | None) -> _Line:
         """Return a connection to a node that has ``rev``; ``None`` takes the newest for it."""
-        until = self._reactor.seconds() + PATIENCE_SECONDS
+        began = self._reactor.seconds()
         why = ""
         while self._line is None:
             try:
@@ -208,7 +220,7 @@ class Picture:
             except Exception as error:
                 why = f"{self._servers[0]}: {error}"
                 self._servers.rotate(-1)
-                if self._reactor.seconds() > until:
+                if self._is_given_up(began):
                     raise NoServer(f"no server could be reached; {why}") from None
                 await deferLater(self._reactor, AGAIN_SECONDS)
                 continue
@@ -217,12 +229,27 @@ class Picture:
             self._line = line.line
         return self._line
 
+    def _connect_seconds(self) -> float:
+        """Return how long a node may take to let us in: at first no more than is left for all."""
+        if self._is_met or self._reach_seconds is None:
+            return CONNECT_SECONDS
+        left: float = self._began + self._reach_seconds - self._reactor.seconds()
+        return max(AGAIN_SECONDS, min(CONNECT_SECONDS, left))
+
+    def _is_given_up(self, began: float) -> bool:
+        """Say whether it has taken too long since ``began``, or to reach anybody at all."""
+        now = self._reactor.seconds()
+        if self._is_met or self._reach_seconds is None:
+            return bool(now > began + PATIENCE_SECONDS)
+        return bool(now > self._began + self._reach_seconds)
+
     async def _dial(self, server: str) -> _Ready:
         """Return a connection to a node that has all that was committed before."""
         factory = Factory.forProtocol(lambda: _Line(self._reactor))
         connecting = endpoint(self._reactor, server).connect(factory)
-        connecting.addTimeout(CONNECT_SECONDS, self._reactor)
+        connecting.addTimeout(self._connect_seconds(), self._reactor)
         line = cast("_Line", await connecting)
+        self._is_met = True
         try:
             line.ask(Sync())
             point = await line.reply()

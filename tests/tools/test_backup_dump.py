@@ -10,7 +10,9 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
 from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from coord.client import NoServer
@@ -39,7 +41,10 @@ class Server(LineReceiver):
         """Answer one request."""
         request = line.decode()
         self.node.asked.append(request)
-        if request == "SYNC":
+        if request == "SYNC" and self.node.unready:
+            self.node.unready -= 1
+            self.transport.write(b"ERR UNAVAILABLE no quorum\n")
+        elif request == "SYNC":
             self.transport.write(b"OK %d\n" % self.node.rev)
         elif request == "STATUS":
             role = self.node.role.encode()
@@ -58,6 +63,7 @@ class Node:
         self.role = role
         self.rev = rev
         self.asked: list[str] = []
+        self.unready = 0
         loop: Any = reactor
         self.port = loop.listenTCP(
             0, Factory.forProtocol(lambda: Server(self)), interface="127.0.0.1"
@@ -104,10 +110,15 @@ class Dumps(TestCase):
         self.addCleanup(node.port.stopListening)
         return node
 
-    def dump(self, *nodes: Node) -> Dump:
+    def dump(self, *nodes: Node, reach_seconds: float | None = None) -> Dump:
         """Return a dump of some nodes."""
-        servers = [node.address for node in nodes]
-        return Dump(reactor, servers, Progress("nodes", screen=io.StringIO()), self.notes.append)
+        return Dump(
+            reactor,
+            [node.address for node in nodes],
+            Progress("nodes", screen=io.StringIO()),
+            self.notes.append,
+            reach_seconds=reach_seconds,
+        )
 
     async def dumped(self, *nodes: Node) -> None:
         """Dump into a file, and see that it holds what the nodes have."""
@@ -173,6 +184,29 @@ class Dumps(TestCase):
         node = self.node()
         await node.port.stopListening()
         await self.assertFailure(self.fails(self.dump(node), Pipe(io.BytesIO())), NoServer)
+
+    async def test_nobody_at_the_keyboard(self) -> None:
+        """Who waits is told after seconds that no node is there: one that is gone, one silent."""
+        node = self.node()
+        await node.port.stopListening()
+        dump = self.dump(node, reach_seconds=0.05)
+        await self.assertFailure(self.fails(dump, Pipe(io.BytesIO())), NoServer)
+        silent: Any = MemoryReactorClock()
+        picture = Picture(silent, ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"], reach_seconds=5.0)
+        opening = Deferred.fromCoroutine(picture.open())
+        failed: list[Failure] = []
+        opening.addErrback(failed.append)
+        silent.pump([0.1] * 65)
+        self.assertTrue(failed and failed[0].check(NoServer))
+
+    async def test_nobody_that_serves(self) -> None:
+        """A node that is there and cannot serve yet, as in an election, is waited for."""
+        self.patch(backup_stream, "AGAIN_SECONDS", 0.2)
+        node = self.node(say(GOOD, REST))
+        node.unready = 2
+        dump = self.dump(node, reach_seconds=0.0)
+        await dump.run(Partial(self.path))
+        self.assertEqual((dump.nodes, node.asked.count("SYNC")), (3, 3))
 
     def fails(self, dump: Dump, sink: Partial | Pipe) -> Deferred[None]:
         """Return the outcome of a dump."""
