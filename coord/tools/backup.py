@@ -229,11 +229,18 @@ def _offline(given: argparse.Namespace) -> int:
         progress.close()
     _tell(f"{nodes:,} nodes of revision {rebuilt.store.rev} of {rebuilt.cluster}")
     if rebuilt.undecided:
-        _tell(
-            f"{rebuilt.undecided} slots of the log are left out: {rebuilt.node} voted for them and"
-            " never learnt their fate (--undecided takes them)"
-        )
+        _tell(_left_out(rebuilt.undecided, rebuilt.node))
     return DONE
+
+
+def _left_out(slots: int, node: str) -> str:
+    """Return what is told of slots whose fate is not known."""
+    what, them, their = ("slot", "it", "its") if slots == 1 else ("slots", "them", "their")
+    are = "is" if slots == 1 else "are"
+    return (
+        f"{slots:,} {what} of the log {are} left out: {node} voted for {them} and never learnt"
+        f" {their} fate (--undecided takes {them})"
+    )
 
 
 # -- verify ---------------------------------------------------------------------------------------
@@ -351,6 +358,8 @@ def _restored(
 
 # -- follow ---------------------------------------------------------------------------------
 def _follow(given: argparse.Namespace) -> int:
+    if given.folder.exists() and not given.folder.is_dir():
+        raise Usage(f"{given.folder} is no folder: follow wants one, there already or to be made")
     servers = servers_of(given.server)
 
     async def work(reactor: Any) -> int:
