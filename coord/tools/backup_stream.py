@@ -35,7 +35,7 @@ AGAIN_SECONDS: Final = 0.3
 PATIENCE_SECONDS: Final = 60.0
 """How long nobody may answer before it is given up altogether."""
 REACH_SECONDS: Final = 5.0
-"""The same while no node has even taken a connection, for who waits at the keyboard."""
+"""The same while no node has answered anything yet, for who waits at the keyboard."""
 
 
 class _Lost(Exception):
@@ -123,7 +123,7 @@ class Picture:
 
     :param servers: ``host:port`` of the nodes to ask.
     :param rows_per_second: how fast rows are taken at most, ``None`` as fast as they come.
-    :param reach_seconds: how long no node may take a connection at first; ``None``: a minute.
+    :param reach_seconds: how long no node may answer anything at first; ``None``: a minute.
     """
 
     def __init__(
@@ -249,10 +249,10 @@ class Picture:
         connecting = endpoint(self._reactor, server).connect(factory)
         connecting.addTimeout(self._connect_seconds(), self._reactor)
         line = cast("_Line", await connecting)
-        self._is_met = True
         try:
             line.ask(Sync())
             point = await line.reply()
+            self._is_met = self._is_met or isinstance(point, Written | CoordError)
             if not isinstance(point, Written):
                 raise point if isinstance(point, CoordError) else _Lost(str(point))
         except BaseException:

@@ -199,6 +199,13 @@ class Dumps(TestCase):
         silent.pump([0.1] * 65)
         self.assertTrue(failed and failed[0].check(NoServer))
 
+    async def test_somebody_else(self) -> None:
+        """Who answers in words that are none of ours is no node, and not waited for."""
+        node = self.node()
+        self.patch(Server, "lineReceived", lambda server, _: server.transport.write(b"HTTP/1.1\n"))
+        dump = self.dump(node, reach_seconds=0.3)
+        await self.assertFailure(self.fails(dump, Pipe(io.BytesIO())), NoServer)
+
     async def test_nobody_that_serves(self) -> None:
         """A node that is there and cannot serve yet, as in an election, is waited for."""
         self.patch(backup_stream, "AGAIN_SECONDS", 0.2)
