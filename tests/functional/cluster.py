@@ -34,7 +34,9 @@ PATIENCE_SECONDS = 60.0
 """How long anything may take on a machine busy with other things."""
 LOOK_SECONDS = 0.02
 PORTS = (10_000, 32_000)
+PARTS = 8
 _DICE = random.SystemRandom()
+_CHOSEN: set[int] = set()
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -64,13 +66,18 @@ def free_base(offsets: Sequence[int]) -> int:
 def _blocks(count: int, offsets: Sequence[int]) -> list[list[int]]:
     """Return free ports, chosen below those that the kernel gives to outgoing connections.
 
-    One of the kernel's own could be given away while a node that listened there is down.
+    One of the kernel's own could be given away while a node that listened there is down. None is
+    chosen twice, as it may not be taken yet; and processes that run tests side by side, whose
+    numbers follow each other, choose in parts of their own.
     """
+    width = (PORTS[1] - PORTS[0]) // PARTS
+    first = PORTS[0] + os.getpid() % PARTS * width
     found: list[list[int]] = []
     while len(found) < count:
-        base = _DICE.randrange(*PORTS)
+        base = _DICE.randrange(first, first + width)
         block = [base + offset for offset in offsets]
-        if all(map(_is_free, block)) and block not in found:
+        if _CHOSEN.isdisjoint(block) and all(map(_is_free, block)):
+            _CHOSEN.update(block)
             found.append(block)
     return found
 
