@@ -45,7 +45,7 @@ ROTATE_SECONDS: Final = 3600.0
 QUIET_SECONDS: Final = 30.0
 """While nothing happens, the record says so often that it is up to date."""
 LAST_WORD_SECONDS: Final = 2.0
-LOCK_NAME: Final = "lock"
+LOCK_NAME: Final = ".lock"
 
 
 class Changes:
