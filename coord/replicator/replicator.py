@@ -42,6 +42,7 @@ from coord.replicator.imaging import Imaging, LogMarks
 from coord.replicator.interfaces import IJournal, IPeers
 from coord.replicator.queues import Call, Group, Reads, SetBackError, Writes
 from coord.replicator.tracing import Traces
+from coord.results import Result
 from coord.wire import peer as wire
 from coord.wire.values import Batch, encode_batch, stamp
 
@@ -186,8 +187,11 @@ class Replicator:
         if refusal is not None:
             group.refuse(refusal)
             return
+        group.settle(self._read(group))
+
+    def _read(self, group: Group) -> list[Result]:
         self._reads.answered += len(group.commands)
-        group.settle(group.read_by(self.store.answer))
+        return group.read_by(self.store.answer)
 
     # -- what journal and links say ------------------------------------------------------------
     def received(self, sender: str, frame: bytes) -> None:
@@ -300,8 +304,7 @@ class Replicator:
     def _answer_ready(self) -> None:
         """Read for the groups whose point is reached, before anything later is applied."""
         for group in self._reads.ready(self._applier.slot):
-            self._reads.answered += len(group.commands)
-            self._answers.append(partial(group.settle, group.read_by(self.store.answer)))
+            self._answers.append(partial(group.settle, self._read(group)))
 
     def _wake(self) -> None:
         if self._turn_call is None:
