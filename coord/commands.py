@@ -1,11 +1,9 @@
-"""Every request of a client as a frozen value, and the one table of verbs.
+"""Every request as a frozen value; how clients write them is in `coord.verbs`.
 
 Writes travel: through peers' links and in the journal they are arrays that begin with
 the tag given here. A tag is never given to anything else, and a field is only ever
-added at the end, with a default.
-
-`VERBS` feeds the grammar of the line protocol, ``HELP``, the command line, the console
-and the documentation; nothing about a verb is written down anywhere else.
+added at the end, with a default. Times in them are whole milliseconds, so that every node
+reads the same number.
 """
 
 from __future__ import annotations
@@ -15,6 +13,41 @@ from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 import msgspec
+
+
+# -- who asks -----------------------------------------------------------------------
+class Level(enum.IntEnum):
+    """What a caller may do where ``/ctl/acl`` has no rules; each includes those below it."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+    ADMIN = 3
+
+
+class Caller(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Who asks for something: it travels with a batch, and is what rules and ``LOG`` look at.
+
+    ``who`` is a secret's or a certificate's name, ``anonymous`` for a client that gave
+    neither, and empty for the cluster itself. ``address`` is the client's ``host:port``, or names
+    the front end that it came through. ``session`` is the id of its session, empty where it
+    has none.
+    """
+
+    who: str = ""
+    address: str = ""
+    level: int = Level.ADMIN
+    session: str = ""
+
+    def author(self) -> str:
+        """Return who and from where, in one word, as ``LOG`` tells it."""
+        if not self.who:
+            return "cluster"
+        return f"{self.who}@{self.address}" if self.address else self.who
+
+
+CLUSTER: Final = Caller()
+"""The cluster itself: may do all, and has no session."""
 
 
 # -- writes -----------------------------------------------------------------------
@@ -33,35 +66,156 @@ class Set(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     """Give a node a value, making it where it is not there.
 
     ``if_rev`` 0: only where there is no such node; N: only where there is one that has
-    not changed after revision N.
+    not changed after revision N. ``ephemeral``: the node goes with the caller's session.
+    ``ttl_ms``: the node goes so long after the last `Set`. Without these two a node that is there
+    keeps the owner and the lifetime that it has; ``ttl_ms=0`` takes the lifetime away.
     """
 
     path: str
     value: bytes
     if_rev: int | None = None
+    ephemeral: bool = False
+    ttl_ms: int | None = None
 
 
 class Add(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     """Make a node that must not be there yet.
 
-    ``sequential`` appends the parent's next number, ten digits, to ``path``.
+    ``sequential`` appends the parent's next number, ten digits, to ``path``. ``ephemeral`` and
+    ``ttl_ms`` as in `Set`.
     """
 
     path: str
     value: bytes
     sequential: bool = False
+    ephemeral: bool = False
+    ttl_ms: int | None = None
 
 
 class Delete(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
-    """Delete a node; ``tree`` with all below it. ``if_rev`` as in `Set`."""
+    """Delete a node; ``tree`` with all below it. ``if_rev`` as in `Set`.
+
+    Of the node of a lock: by its holder only, who gives the lock up by it.
+    """
 
     path: str
     if_rev: int | None = None
     tree: bool = False
 
 
-Write: TypeAlias = Genesis | Set | Add | Delete
-WRITES: Final = (Genesis, Set, Add, Delete)
+class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """Open the session ``session``, an id that no session ever had, for the caller.
+
+    The key that lets a client take it up stays outside: ``key_hash`` is all that the cluster
+    knows of it. The id is made up by the node that was asked, so that writes which need the
+    session may follow at once, in the same batch.
+    """
+
+    session: str
+    key_hash: bytes
+    timeout_ms: int
+
+
+class EndSession(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """End a session: its nodes, locks and places in queues go, in one revision."""
+
+    session: str
+
+
+class Lapse(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """Time is up: the leader's own word, proposed under its ballot and never handed on.
+
+    ``sessions`` were not kept alive. ``nodes`` (path and the revision that last changed the
+    value) have lived out their ``ttl``. ``waits`` (path, session, the place's number) have waited
+    for a lock as long as they wanted to; ``delays`` (path, token) are locks whose holder was
+    lost, and whose lock-delay is over. What has changed meanwhile is passed over.
+    """
+
+    sessions: tuple[str, ...] = ()
+    nodes: tuple[tuple[str, int], ...] = ()
+    waits: tuple[tuple[str, str, int], ...] = ()
+    delays: tuple[tuple[str, int], ...] = ()
+
+
+class Lock(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """Take the lock at ``path`` for the caller's session, or a place in the queue for it.
+
+    ``value`` is what the node holds meanwhile; ``None`` leaves what is there (empty where
+    nothing is). ``wait_ms`` 0: no place in the queue. ``delay_ms``: how long nobody else gets
+    the lock after the holder's session has ended. By a session that holds the lock
+    already, or has its place in the queue: answered as it stands, nothing is done.
+    """
+
+    path: str
+    value: bytes | None = None
+    shared: bool = False
+    wait_ms: int = 0
+    delay_ms: int = 0
+
+
+class Unlock(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """Give up the lock at ``path``, or the place in its queue."""
+
+    path: str
+
+
+class Check(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """Within a transaction: go on only if the node has not changed after revision ``if_rev`` (0:
+    is not there), and if the lock at it is still held under ``token``, by whatever session.
+    """
+
+    path: str
+    if_rev: int | None = None
+    token: int | None = None
+
+
+class Look(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
+    """Within a transaction: what the node holds at this place of it."""
+
+    path: str
+
+
+Part: TypeAlias = Set | Add | Delete | Check | Look
+PARTS: Final = (Set, Add, Delete, Check, Look)
+
+
+class Transaction(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """All of ``parts`` in their order at one revision, or nothing."""
+
+    parts: tuple[Part, ...]
+
+
+class Revert(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=False):
+    """Set a node to ``value``, which is what it held at revision ``rev``. ``if_rev`` as in `Set`.
+
+    The node that is asked looks the value up, since how much history is kept differs from
+    node to node; on its way in ``value`` is ``None``.
+    """
+
+    path: str
+    rev: int
+    if_rev: int | None = None
+    value: bytes | None = None
+
+
+Plain: TypeAlias = Set | Add | Delete | Lock | Unlock | Transaction | Revert
+
+
+class Once(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """A write that its client gave a name of its own, unique within the caller's session.
+
+    Done once; again, it is answered as it was.
+    """
+
+    word: str
+    write: Plain
+
+
+Write: TypeAlias = Genesis | OpenSession | EndSession | Lapse | Once | Plain
+WRITES: Final = (
+    Set, Add, Delete, Once, Transaction, Lock, Unlock, Revert,
+    OpenSession, EndSession, Lapse, Genesis,
+)  # fmt: skip
 
 
 # -- reads of the store -------------------------------------------------------------
@@ -107,16 +261,49 @@ class Rev(msgspec.Struct, frozen=True, gc=False):
     """This node's revision as it stands."""
 
 
-Read: TypeAlias = Get | Stat | List | Walk | Sync | Rev
-READS: Final = (Get, Stat, List, Walk, Sync, Rev)
+class Log(msgspec.Struct, frozen=True, gc=False):
+    """Who changed what matches ``glob``, newest first, as far back as history is kept."""
+
+    glob: str
+    local: bool = False
+    limit: int | None = None
+
+
+class Blame(msgspec.Struct, frozen=True, gc=False):
+    """Who gave a node the value that it has."""
+
+    path: str
+    local: bool = False
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What the write was answered that the caller's session called ``word``."""
+
+    word: str
+
+
+class Resume(msgspec.Struct, frozen=True, gc=False):
+    """Whether there is such a session, and the key is its own."""
+
+    session: str
+    key: str
+
+
+Read: TypeAlias = Get | Stat | List | Walk | Sync | Rev | Log | Blame | Outcome | Resume
+READS: Final = (Get, Stat, List, Walk, Sync, Rev, Log, Blame, Outcome, Resume)
 
 
 # -- what concerns the connection or the node -------------------------------------------
 class Watch(msgspec.Struct, frozen=True, gc=False):
-    """Tell every change that matches ``glob`` (as written) after ``after_rev`` or from now."""
+    """Tell every change that matches ``glob`` (as written) after ``after_rev`` or from now.
+
+    ``diff``: where history does not go back so far, first tell how what is there differs from
+    what was there then.
+    """
 
     glob: str
     after_rev: int | None = None
+    diff: bool = False
 
 
 class Unwatch(msgspec.Struct, frozen=True, gc=False):
@@ -155,237 +342,59 @@ class Quit(msgspec.Struct, frozen=True, gc=False):
     """Answer, then close the connection."""
 
 
-Local: TypeAlias = Watch | Unwatch | Wait | Status | Members | Ping | Help | Quit
-Command: TypeAlias = Write | Read | Local
+class Session(msgspec.Struct, frozen=True, gc=False):
+    """Open a session, or tell the one that this connection has; at most one field is given.
 
-
-# -- the table -------------------------------------------------------------------------
-class Kind(enum.Enum):
-    """What an option's value is: nothing, a number, seconds, or a path."""
-
-    FLAG = "flag"
-    REVISION = "N"
-    COUNT = "N>0"
-    SECONDS = "S"
-    PATH = "/path"
-
-
-class Target(enum.Enum):
-    """What follows the options."""
-
-    NOTHING = ""
-    PATH = "/path"
-    GLOB = "/glob"
-    WORD = "[verb]"
-
-
-class Option(msgspec.Struct, frozen=True):
-    """An option as typed, the command's field that it fills, and what it says."""
-
-    name: str
-    field: str
-    kind: Kind
-    help: str
-
-
-class Verb(msgspec.Struct, frozen=True, kw_only=True):
-    """One verb: how it is written, what it becomes, how it is taught.
-
-    ``replies`` says what comes back; ``example`` holds lines to type and lines that
-    come back (those begin with two spaces).
+    ``resume`` (id and key) takes one up, ``keep`` answers once the leader has heard of it, so
+    that it holds for its whole timeout from when this was sent; ``end`` ends it.
     """
 
-    name: str
-    command: type[msgspec.Struct]
-    target: Target
-    takes_value: bool = False
-    options: tuple[Option, ...] = ()
-    replies: str
-    help: str
-    example: tuple[str, ...] = ()
-
-    def usage(self) -> str:
-        """Return the verb's grammar in one line."""
-        words = [self.name, *(f"[{_written(option)}]" for option in self.options)]
-        if self.target is not Target.NOTHING:
-            words.append(self.target.value)
-        if self.takes_value:
-            words.append("value")
-        return " ".join(words)
+    timeout_ms: int | None = None
+    resume: tuple[str, str] | None = None
+    keep: bool = False
+    end: bool = False
 
 
-def _written(option: Option) -> str:
-    if option.kind is Kind.FLAG:
-        return option.name
-    return f"{option.name}={option.kind.value.removesuffix('>0')}"
+class Begin(msgspec.Struct, frozen=True, gc=False):
+    """Begin a transaction: what follows under the same tag, or none, is queued."""
 
 
-_LOCAL = Option("local", "local", Kind.FLAG, "as this node stands, also without a quorum")
-_AT = Option("rev", "rev", Kind.REVISION, "as it was at revision N")
-_IF = Option("if", "if_rev", Kind.REVISION, "only if unchanged since revision N; 0: not there")
-_FROM = Option("from", "after_rev", Kind.REVISION, "what happened after revision N")
+class Commit(msgspec.Struct, frozen=True, gc=False):
+    """Do all that was queued, at one revision, or nothing."""
 
-VERBS: Final[tuple[Verb, ...]] = (
-    Verb(
-        name="GET",
-        command=Get,
-        target=Target.PATH,
-        options=(_LOCAL, _AT),
-        replies="VALUE rev value",
-        help="The value of a node and the revision that last changed it.",
-        example=("GET /message", "  VALUE 5 hello, world"),
-    ),
-    Verb(
-        name="SET",
-        command=Set,
-        target=Target.PATH,
-        takes_value=True,
-        options=(_IF,),
-        replies="OK rev",
-        help="Give a node a value; it and its parents are made where missing.",
-        example=("SET /message hello, world", "  OK 5"),
-    ),
-    Verb(
-        name="ADD",
-        command=Add,
-        target=Target.PATH,
-        takes_value=True,
-        options=(
-            Option("seq", "sequential", Kind.FLAG, "append the parent's next number, ten digits"),
-        ),
-        replies="OK rev /path",
-        help="Make a node that must not be there yet; the reply names it.",
-        example=("ADD seq /jobs/job- sweep", "  OK 6 /jobs/job-0000000001"),
-    ),
-    Verb(
-        name="DEL",
-        command=Delete,
-        target=Target.PATH,
-        options=(
-            _IF,
-            Option("tree", "tree", Kind.FLAG, "with all that is below it"),
-        ),
-        replies="OK rev",
-        help="Delete a node; one with children only with tree.",
-        example=("DEL /message", "  OK 7"),
-    ),
-    Verb(
-        name="STAT",
-        command=Stat,
-        target=Target.PATH,
-        options=(_LOCAL, _AT),
-        replies="STAT /path key=value ...",
-        help="What is known of a node beside its value.",
-    ),
-    Verb(
-        name="LIST",
-        command=List,
-        target=Target.PATH,
-        options=(_LOCAL, _AT),
-        replies="ITEM name ..., END rev",
-        help="The names of a node's children, sorted.",
-    ),
-    Verb(
-        name="WALK",
-        command=Walk,
-        target=Target.GLOB,
-        options=(
-            _LOCAL,
-            _AT,
-            Option("after", "after", Kind.PATH, "only what comes after this path"),
-            Option("limit", "limit", Kind.COUNT, "at most N rows"),
-        ),
-        replies="NODE path rev value ..., END rev",
-        help="The nodes that hold a value, in path order: one consistent picture.",
-        example=("WALK /services/**", "  NODE /services/web/1 6 up", "  END 8"),
-    ),
-    Verb(
-        name="WATCH",
-        command=Watch,
-        target=Target.GLOB,
-        options=(_FROM,),
-        replies="OK rev, then EVENT rev set|del path [value] ...",
-        help="Every change, in order, none missed, none twice.",
-        example=("#w WATCH /services/**", "  #w OK 8", "  #w EVENT 9 set /services/db/1 up"),
-    ),
-    Verb(
-        name="UNWATCH",
-        command=Unwatch,
-        target=Target.GLOB,
-        replies="OK rev",
-        help="End this connection's watches on that glob.",
-    ),
-    Verb(
-        name="WAIT",
-        command=Wait,
-        target=Target.GLOB,
-        options=(
-            _FROM,
-            Option("timeout", "timeout_seconds", Kind.SECONDS, "give up after S seconds"),
-        ),
-        replies="EVENT rev set|del path [value]",
-        help="The first change after now, or after revision N.",
-    ),
-    Verb(
-        name="REV",
-        command=Rev,
-        target=Target.NOTHING,
-        replies="OK rev",
-        help="This node's revision as it stands.",
-    ),
-    Verb(
-        name="SYNC",
-        command=Sync,
-        target=Target.NOTHING,
-        replies="OK rev",
-        help="This node's revision once it has all that was committed before.",
-    ),
-    Verb(
-        name="STATUS",
-        command=Status,
-        target=Target.NOTHING,
-        replies="ITEM name=value ..., END rev",
-        help="How this node is: role, leader, quorum, revision and more.",
-    ),
-    Verb(
-        name="MEMBERS",
-        command=Members,
-        target=Target.NOTHING,
-        replies="ITEM node host:port voter|observer up|down ..., END rev",
-        help="The cluster as this node sees it.",
-    ),
-    Verb(
-        name="PING",
-        command=Ping,
-        target=Target.NOTHING,
-        replies="OK",
-        help="Nothing but an answer.",
-    ),
-    Verb(
-        name="HELP",
-        command=Help,
-        target=Target.WORD,
-        replies="HELP text ..., END rev",
-        help="What can be asked, or all about one verb.",
-    ),
-    Verb(
-        name="QUIT",
-        command=Quit,
-        target=Target.NOTHING,
-        replies="OK",
-        help="Answer, then close the connection.",
-    ),
-)
+
+class Abort(msgspec.Struct, frozen=True, gc=False):
+    """Forget what was queued."""
+
+
+class Auth(msgspec.Struct, frozen=True, gc=False):
+    """Show a secret. Its representation does not."""
+
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return "Auth(...)"
+
+
+Local: TypeAlias = (
+    Watch | Unwatch | Wait | Status | Members | Ping | Help | Quit
+    | Session | Begin | Commit | Abort | Auth
+)  # fmt: skip
+Command: TypeAlias = Write | Read | Local | Check
 
 
 def weight_bytes(commands: Iterable[Command]) -> int:
     """Return about how much memory and wire some commands take, and never less than the wire."""
-    return sum(
-        64
-        + _width(getattr(command, "path", "") or getattr(command, "glob", ""))
-        + len(getattr(command, "value", b""))
-        for command in commands
-    )
+    return sum(map(_weight, commands))
+
+
+def _weight(command: Command | Part) -> int:
+    if isinstance(command, Transaction):
+        return 64 + sum(map(_weight, command.parts))
+    if isinstance(command, Once):
+        return 64 + len(command.word) + _weight(command.write)
+    name = getattr(command, "path", "") or getattr(command, "glob", "")
+    return 64 + _width(name) + len(getattr(command, "value", b"") or b"")
 
 
 def _width(text: str) -> int:

@@ -24,3 +24,23 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     kind: Kind
     path: str
     value: bytes | None = None
+
+
+class Trouble(enum.Enum):
+    """What befell a session.
+
+    ``JEOPARDY``: its node cannot keep it alive at present, so it may expire. ``SAFE``: it can
+    again. ``EXPIRED``: it is over, and so is what it owned.
+    """
+
+    JEOPARDY = "jeopardy"
+    SAFE = "safe"
+    EXPIRED = "expired"
+
+
+class SessionEvent(msgspec.Struct, frozen=True, gc=False):
+    """What befell the session of a connection, at this node's revision ``rev``."""
+
+    rev: int
+    kind: Trouble
+    session: str

@@ -30,6 +30,52 @@ GLOB_PIECES_MAX: Final = 64
 TAG_LENGTH_MAX: Final = 32
 """Longest tag (the protocol fixes it)."""
 
+WORD_LENGTH_MAX: Final = 64
+"""Longest id of a write (``id=WORD``)."""
+TRANSACTION_PARTS_MAX: Final = 1000
+"""Lines of one transaction."""
+TRANSACTION_BYTES_MAX: Final = 2 * MIB
+"""Paths and values of one transaction: with its batch it must fit into a slot."""
+
+# -- sessions and locks. These are part of what a log means: the same on every node, never changed
+SESSION_SECONDS: Final = 10.0
+"""A session's timeout where its client names none."""
+SESSION_SECONDS_MIN: Final = 0.5
+"""The shortest timeout; a shorter one is made this long. An election must fit in."""
+SESSION_SECONDS_MAX: Final = 86_400.0
+"""The longest timeout; a longer one is made this long."""
+SESSIONS_MAX: Final = 200_000
+"""Sessions open at one time; one more is OVERLOADED."""
+SESSIONS_EXPIRED_KEPT: Final = 4096
+"""Sessions that expired and are still told from those that never were."""
+SESSION_NODES_MAX: Final = 131_072
+"""Ephemeral nodes of one session: they go in one step, which must not take as long as a lease."""
+SESSION_LOCKS_MAX: Final = 16_384
+"""Locks held, and places in queues, of one session."""
+LOCK_WAITERS_MAX: Final = 65_536
+"""Places in the queue of one lock."""
+OUTCOMES_PER_SESSION_MAX: Final = 1024
+"""Writes with an id whose answers a session remembers; the oldest is forgotten first."""
+OUTCOME_BYTES_MAX: Final = 256 * KIB
+"""Bytes of ids and answers that a session remembers; past it, too, the oldest is forgotten."""
+SPAN_SECONDS_MAX: Final = 10 * 365 * 86_400.0
+"""Longest ``ttl``, ``wait`` and ``delay``."""
+
+# -- sessions kept alive
+RENEW_SECONDS: Final = 0.1
+"""How often a node tells the leader which of its sessions were heard of."""
+EXPIRY_GRACE_SECONDS: Final = 0.25
+"""How much longer than its timeout the leader waits before a session expires: what was heard of it
+in time may still be on its way."""
+LAPSES_PER_BATCH_MAX: Final = 256
+"""Sessions, nodes, waits and delays that end by one batch of the leader."""
+LAPSING_NODES_MAX: Final = 16_384
+"""Ephemeral nodes that go by one such batch, unless the first session alone has more."""
+ACL_BYTES_MAX: Final = 64 * KIB
+"""Longest text of ``/ctl/acl``."""
+ACL_RULES_MAX: Final = 1024
+"""Rules in it."""
+
 # -- what one connection may have waiting -----------------------------------
 PIPELINE_REQUESTS_MAX: Final = 8192
 """Requests of one connection not yet answered; past it we stop reading."""
@@ -180,6 +226,11 @@ assert FRAME_BYTES_MAX <= PEER_QUEUE_BYTES_MAX <= AHEAD_BYTES_MAX
 assert VALUE_OF_SLOT_BYTES_MAX < UNSAVED_BYTES_MAX
 assert BATCHES_IN_FLIGHT <= ALPHA
 assert RETRY_SECONDS < FETCH_AGAIN_SECONDS_MAX < REQUEST_SECONDS
+assert TRANSACTION_BYTES_MAX + LINE_BYTES_MAX <= VALUE_OF_SLOT_BYTES_MAX - BATCH_BYTES_SOFT
+assert LEASE_SECONDS < SESSION_SECONDS_MIN <= SESSION_SECONDS <= SESSION_SECONDS_MAX
+assert RENEW_SECONDS + TICK_SECONDS < EXPIRY_GRACE_SECONDS < SESSION_SECONDS_MIN
+assert LAPSING_NODES_MAX <= SESSION_NODES_MAX <= DELETE_NODES_MAX
+assert ACL_BYTES_MAX <= VALUE_BYTES_MAX
 assert 3 * BEAT_SECONDS < LEASE_SECONDS * (1 - CLOCK_DRIFT_MAX)
 assert PIPELINE_REQUESTS_MAX < QUEUE_COMMANDS_MAX
 assert GROUP_COMMANDS_MAX <= BATCH_COMMANDS_MAX

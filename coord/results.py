@@ -17,11 +17,45 @@ class Written(msgspec.Struct, frozen=True, gc=False):
     path: str | None = None
 
 
+class Granted(msgspec.Struct, frozen=True, gc=False):
+    """A lock is held now, under ``token``: the revision that gave it."""
+
+    token: int
+
+
+class Queued(msgspec.Struct, frozen=True, gc=False):
+    """A lock is not held yet: the session has place ``number`` in its queue.
+
+    Numbers only grow, over all locks, so that one names its place for ever.
+    """
+
+    number: int
+
+
+class Opened(msgspec.Struct, frozen=True, gc=False):
+    """There is this session, and it outlives its silence by ``timeout_ms``."""
+
+    session: str
+    timeout_ms: int
+
+
 class Value(msgspec.Struct, frozen=True, gc=False):
     """A node's value and the revision that last changed it."""
 
     rev: int
     value: bytes
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """A transaction was done and made revision ``rev``; one that changed nothing made none, and
+    ``rev`` is that of what it saw.
+
+    ``rows`` are, in the order of its lines, what each `coord.commands.Look` saw (a `Value`, or
+    the error), and the path of each node made by a sequential `coord.commands.Add`.
+    """
+
+    rev: int
+    rows: tuple[Value | CoordError | str, ...] = ()
 
 
 class Point(msgspec.Struct, frozen=True, gc=False):
@@ -37,7 +71,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     made or deleted a child; ``version`` counts the values since it was made,
     ``child_version`` the children made and deleted. Times are milliseconds since
     1970, as stamped by the leader. ``size_bytes`` is ``None`` where nobody gave it
-    a value. ``owner`` is a session, ``ttl_seconds`` a lifetime; neither is used yet.
+    a value. ``owner`` is the session that the node goes with, ``ttl_seconds`` how long it lives
+    after a `coord.commands.Set`. Of a lock's node: ``holders`` are sessions (one, unless
+    they share it; none while a lock-delay runs), ``token`` the newest one given, ``waiting``
+    the places in the queue.
     """
 
     path: str
@@ -52,6 +89,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     modified_ms: int
     owner: str | None = None
     ttl_seconds: float | None = None
+    holders: tuple[str, ...] = ()
+    shared: bool = False
+    token: int | None = None
+    waiting: int = 0
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -62,18 +103,34 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     value: bytes
 
 
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One change of one node: a row of ``LOG``, and the answer to ``BLAME``.
+
+    ``verb`` is the protocol's for what was asked; ``EXPIRE`` is the end of a session that was
+    not kept or of a lifetime, ``END`` that of a session that was ended, ``GRANT`` a lock that
+    went to the next in line. ``time_ms`` since 1970, as stamped by the leader.
+    """
+
+    rev: int
+    path: str
+    verb: str
+    author: str
+    time_ms: int
+
+
 class Rows(msgspec.Struct, frozen=True):
     """Rows of one consistent picture at ``rev``, made as they are taken.
 
-    Items are ``Row`` for a walk, ``str`` (a child's name) for a list, and now and then
-    ``None``: nothing came of some work, a moment to let others have their turn. The iterator
+    Items are ``Row`` for a walk, ``str`` (a child's name) for a list, ``Entry`` for a log, and
+    for a difference ``Row`` where a node changed and ``str`` (its path) where it did not; now and
+    then ``None``: nothing came of some work, a moment to let others have their turn. The iterator
     holds the history that it needs until it ends or is closed, so a front end that
     gives up must call ``rows.close()``. It raises `TooLate` where it was read so slowly
     that what it needs is gone.
     """
 
     rev: int
-    rows: Iterator[Row | None] | Iterator[str | None]
+    rows: Iterator[Row | Entry | str | None]
 
     def close(self) -> None:
         """Let go of the picture; safe to call more than once."""
@@ -89,4 +146,45 @@ class Items(msgspec.Struct, frozen=True):
     rows: tuple[str, ...]
 
 
-Result: TypeAlias = Written | Value | Point | Facts | Rows | Items | CoordError
+class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One open session, for people: who opened it and when, and what it owns.
+
+    ``locks`` and ``waits`` are paths.
+    """
+
+    session: str
+    author: str
+    opened_ms: int
+    timeout_ms: int
+    nodes: int
+    locks: tuple[str, ...]
+    waits: tuple[str, ...]
+
+
+class LockPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """One holder of a lock, or one place in its queue.
+
+    ``token`` is ``None`` in the queue. ``is_lost`` says of a holder that its session is over
+    and only the lock-delay keeps the lock from others.
+    """
+
+    session: str
+    author: str
+    since_ms: int
+    shared: bool
+    token: int | None = None
+    is_lost: bool = False
+
+
+class LockRow(msgspec.Struct, frozen=True):
+    """One lock, for people: its holders, and its queue in order."""
+
+    path: str
+    holders: tuple[LockPlace, ...]
+    queue: tuple[LockPlace, ...]
+
+
+Result: TypeAlias = (
+    Written | Granted | Queued | Opened | Committed
+    | Value | Point | Facts | Entry | Rows | Items | CoordError
+)  # fmt: skip

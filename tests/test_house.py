@@ -13,9 +13,9 @@ from pathlib import Path
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from coord.commands import VERBS
 from coord.errors import CATALOGUE
 from coord.node.options import OPTIONS
+from coord.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parent.parent
 FUNCTION_LINES_MAX = 70

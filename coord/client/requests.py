@@ -1,6 +1,6 @@
 """Requests as bytes: the line that each command is, without its tag.
 
-Written from the one table, `coord.commands.VERBS`, so that a verb or an option that is
+Written from the one table, `coord.verbs.VERBS`, so that a verb or an option that is
 added there can be sent at once. ``GET`` and ``SET`` without options have a shorter way.
 """
 
@@ -10,9 +10,10 @@ import re
 from typing import Any, Final
 
 from coord import paths
-from coord.commands import VERBS, Command, Get, Kind, Set, Target, Verb
+from coord.commands import Auth, Command, Get, Once, Set
 from coord.errors import TooLarge
 from coord.limits import SKIPPED_BYTES_MAX
+from coord.verbs import ONCE, VERBS, Kind, Target, Value, Verb
 from coord.wire.line_reply import written
 
 _VERBS: Final[dict[type, Verb]] = {verb.command: verb for verb in VERBS}
@@ -50,16 +51,29 @@ def line(command: Command) -> bytes:
     kind = type(command)
     if kind is Get and not command.local and command.rev is None:  # type: ignore[union-attr]
         return b"GET %b\n" % path_line(command.path)  # type: ignore[union-attr]
-    if kind is Set and command.if_rev is None:  # type: ignore[union-attr]
-        value = _value(command.value)  # type: ignore[union-attr]
+    if kind is Set and _is_plain(command):  # type: ignore[arg-type]
+        value = _value(command.value)  # type: ignore[union-attr, arg-type]
         return b"SET %b %b\n" % (path_line(command.path), value)  # type: ignore[union-attr]
     return _any(command)
 
 
+def _is_plain(command: Set) -> bool:
+    return command.if_rev is None and command.ttl_ms is None and not command.ephemeral
+
+
 def _any(command: Command) -> bytes:
+    if isinstance(command, Auth):
+        return b"AUTH {%d}\n%b\n" % (len(command.secret), command.secret)
+    word = None
+    if isinstance(command, Once):
+        word, command = command.word, command.write
     verb = _VERBS[type(command)]
     words = [verb.name.encode()]
+    if word is not None:
+        words.append(b"%b=%b" % (ONCE.name.encode(), word.encode()))
     for option in verb.options:
+        if option is ONCE:
+            continue
         given = getattr(command, option.field)
         if given is None or given is False:
             continue
@@ -70,8 +84,11 @@ def _any(command: Command) -> bytes:
         words.append(glob_line(getattr(command, "glob")))  # noqa: B009
     elif verb.target is Target.WORD and getattr(command, "verb", None):
         words.append(getattr(command, "verb").encode())  # noqa: B009
-    if verb.takes_value:
-        words.append(_value(getattr(command, "value")))  # noqa: B009
+    elif verb.target is Target.NAME:
+        words.append(getattr(command, "word").encode())  # noqa: B009
+    value: bytes | None = getattr(command, "value", None)
+    if verb.value is not Value.NONE and value is not None:
+        words.append(_value(value))
     return b" ".join(words) + b"\n"
 
 
@@ -82,6 +99,12 @@ def _option(name: str, kind: Kind, given: Any) -> bytes:
         return b"%b=%b" % (name.encode(), path_line(given))
     if kind is Kind.SECONDS:
         return f"{name}={max(0.0, float(given)):.3f}".encode()
+    if kind is Kind.MILLISECONDS:
+        return f"{name}={given / 1000:.3f}".encode()
+    if kind is Kind.SESSION:
+        return f"{name}={given[0]}:{given[1]}".encode()
+    if kind is Kind.WORD:
+        return f"{name}={given}".encode()
     return f"{name}={int(given)}".encode()
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from twisted.internet.interfaces import IReactorTime
 
 from coord import commands
-from coord.errors import CoordError, NoEntry, TagInUse
+from coord.errors import CoordError, NoEntry, TagInUse, UnknownVerb
 from coord.frontends import line_help
 from coord.frontends.line_order import InOrder
 from coord.frontends.line_slots import Asked, Group, Kind, Page, Ready, Slot, Stream, kind_of
@@ -191,7 +191,7 @@ class Conversation:
                 return Asked(tag, lambda: self._teach(request))
             case commands.Quit():
                 return Asked(tag, lambda: self._say_farewell([line_reply.OK]))
-        raise AssertionError(f"a verb without a reply: {request!r}")
+        return Ready(tag + line_reply.error(UnknownVerb("not in this version yet")))
 
     # -- what starts ---------------------------------------------------------------------------
     def _start_all(self) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import Final
 
-from coord.commands import VERBS, Verb
 from coord.errors import CATALOGUE, NoEntry
+from coord.verbs import VERBS, Verb
 
 LINE_LENGTH_MAX: Final = 72
 """Longest text: with ``HELP`` and a tag it still fits a terminal."""

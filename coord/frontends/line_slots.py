@@ -15,7 +15,7 @@ from typing import Final
 from coord.commands import Add, Command, Delete, Get, List, Read, Set, Stat, Sync, Walk, Write
 from coord.errors import CoordError
 from coord.limits import BATCH_BYTES_SOFT, GROUP_COMMANDS_MAX, REPLY_SLICE_BYTES, TURN_SECONDS
-from coord.results import Result, Row, Rows
+from coord.results import Entry, Result, Row, Rows
 from coord.wire import line_reply
 
 
@@ -237,7 +237,7 @@ class Stream(Slot):
         self._submit = submit
         self._told = told
         self._result: Result | None = None
-        self._rows: Iterator[Row | str | None] = iter(())
+        self._rows: Iterator[Row | Entry | str | None] = iter(())
         self._closed = False
 
     def start(self) -> None:
@@ -286,6 +286,7 @@ class Stream(Slot):
                     page.unfinished = True
                     return False
                 continue
+            assert not isinstance(row, Entry), "a log is another stream"
             page.add(tag + (name(row) if isinstance(row, str) else node(row)))
             if page.room <= 0:
                 return False

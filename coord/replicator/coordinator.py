@@ -20,11 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from coord.commands import Read, Write
+from coord.commands import CLUSTER, Caller, OpenSession, Read, Write
+from coord.errors import CoordError
+from coord.events import SessionEvent
 from coord.paths import Glob
+from coord.replicator.interfaces import IAttachment
 from coord.replicator.queues import Answer, Group
 from coord.replicator.replicator import Replicator
-from coord.results import Items
+from coord.results import Granted, Items, LockRow, Rows, SessionRow
 from coord.store.watches import Watch
 
 
@@ -40,7 +43,9 @@ class Coordinator:
         """This node's revision as it stands."""
         return self._replicator.store.rev
 
-    def submit(self, commands: Sequence[Write | Read], answer: Answer) -> None:
+    def submit(
+        self, commands: Sequence[Write | Read], answer: Answer, caller: Caller = CLUSTER
+    ) -> None:
         """Do a group of commands in order; ``answer`` gets a result for each, once.
 
         It may be called before this returns. Each result is one that the command's class
@@ -56,7 +61,13 @@ class Coordinator:
         else:
             self._replicator.read(group)
 
-    def watch(self, glob: Glob, after_rev: int | None, wake: Callable[[], None]) -> Watch:
+    def watch(
+        self,
+        glob: Glob,
+        after_rev: int | None,
+        wake: Callable[[], None],
+        caller: Caller = CLUSTER,
+    ) -> Watch:
         """Watch from now, or from a revision on; ``wake`` is called when there is something.
 
         :raises TooLate: when the history after that revision is gone.
@@ -70,3 +81,31 @@ class Coordinator:
     def members(self) -> Items:
         """Return the cluster as this node sees it: node, address, part, up or down."""
         return self._replicator.account.members()
+
+    def difference(self, glob: Glob, after_rev: int, caller: Caller = CLUSTER) -> Rows:
+        """Return how what matches now differs from what was there at a revision long gone."""
+        return self._replicator.store.difference(glob, after_rev, caller)
+
+    def new_session(self, timeout_ms: int) -> tuple[OpenSession, str]:
+        """Return the write that opens a session, and its key."""
+        raise NotImplementedError
+
+    def attach(
+        self, session: str, told: Callable[[SessionEvent], None], *, own: bool
+    ) -> IAttachment:
+        """Bind a connection to a session."""
+        raise NotImplementedError
+
+    def await_lock(
+        self, path: str, session: str, told: Callable[[Granted | CoordError], None]
+    ) -> Callable[[], None]:
+        """Wait for what becomes of a session's place in the queue of a lock."""
+        raise NotImplementedError
+
+    def sessions(self) -> list[SessionRow]:
+        """Return the open sessions, oldest first, as this node has them."""
+        return self._replicator.store.sessions()
+
+    def locks(self) -> list[LockRow]:
+        """Return the locks in path order, as this node has them."""
+        return self._replicator.store.locks()

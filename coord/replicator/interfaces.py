@@ -12,10 +12,12 @@ from typing import Protocol
 import msgspec
 from twisted.internet.defer import Deferred
 
-from coord.commands import Read, Write
+from coord.commands import CLUSTER, Caller, OpenSession, Read, Write
+from coord.errors import CoordError
+from coord.events import SessionEvent
 from coord.paths import Glob
 from coord.paxos.durable import Durable, Save, Value
-from coord.results import Items, Result
+from coord.results import Granted, Items, LockRow, Result, Rows, SessionRow
 from coord.store.watches import Watch
 
 
@@ -122,10 +124,28 @@ class IPeers(Protocol):
         """Return the peers to whom there is a link."""
 
 
+class IAttachment(Protocol):
+    """A connection's hold on its session, at one node."""
+
+    def touch(self) -> None:
+        """Take note that the client was heard of. Costs next to nothing; called for every chunk."""
+
+    def keep(self, told: Callable[[CoordError | None], None]) -> None:
+        """Make sure that the session holds for its whole timeout from now on.
+
+        ``told`` once: ``None`` when the leader, certain to lead, has heard of it; else why not:
+        `SessionExpired`, `NoSession`, or `Unavailable` after the time that requests have.
+        """
+
+    def detach(self) -> None:
+        """Have nothing to do with the session any more; it lives on. Safe to call twice."""
+
+
 class ICoordinator(Protocol):
     """What a front end needs of the loop: requests in, answers and events out.
 
-    Everything happens in the reactor's thread; nothing here blocks.
+    Everything happens in the reactor's thread; nothing here blocks. ``caller`` says for whom
+    something is asked: its rights are looked at by the store itself, as it is then.
     """
 
     @property
@@ -133,18 +153,58 @@ class ICoordinator(Protocol):
         """This node's revision as it stands."""
 
     def submit(
-        self, commands: Sequence[Write | Read], answer: Callable[[Sequence[Result]], None]
+        self,
+        commands: Sequence[Write | Read],
+        answer: Callable[[Sequence[Result]], None],
+        caller: Caller = CLUSTER,
     ) -> None:
         """Do a group of commands in order; ``answer`` gets a result for each, once.
 
         It may be called before this returns. Groups that write take effect in the order in
-        which they were submitted.
+        which they were submitted. A `coord.commands.Lock` that has to wait is answered with
+        `Queued`: see `await_lock`. A `coord.commands.Revert` comes without its value.
         """
 
-    def watch(self, glob: Glob, after_rev: int | None, wake: Callable[[], None]) -> Watch:
+    def watch(
+        self,
+        glob: Glob,
+        after_rev: int | None,
+        wake: Callable[[], None],
+        caller: Caller = CLUSTER,
+    ) -> Watch:
         """Watch from now, or from a revision on; ``wake`` is called when there is something.
 
-        :raises TooLate: when the history after that revision is gone.
+        :raises TooLate: when the history after that revision is gone; it names the oldest one to go
+            on from.
+        :raises Denied: when the caller may read nothing that matches.
+        """
+
+    def difference(self, glob: Glob, after_rev: int, caller: Caller = CLUSTER) -> Rows:
+        """Return how what matches now differs from what was there at a revision long gone.
+
+        A `Row` for each node whose value changed since, the path of each that did not; what is
+        in neither is gone. To be followed by a watch from ``rows.rev`` on, begun at once.
+        """
+
+    def new_session(self, timeout_ms: int) -> tuple[OpenSession, str]:
+        """Return the write that opens a session, and the key, of which it holds a hash only."""
+
+    def attach(
+        self, session: str, told: Callable[[SessionEvent], None], *, own: bool
+    ) -> IAttachment:
+        """Bind a connection to a session; ``told`` hears of its troubles, `EXPIRED` last.
+
+        :param own: the session is the connection's own: kept as long as that is there.
+        """
+
+    def await_lock(
+        self, path: str, session: str, told: Callable[[Granted | CoordError], None]
+    ) -> Callable[[], None]:
+        """Wait for what becomes of a session's place in the queue of a lock.
+
+        ``told`` once, perhaps at once: `Granted`; `TimedOut` when it has waited for as long as it
+        wanted to; `NotHeld` when it was given up; `NoSession` or `SessionExpired`. Returns
+        what ends the waiting (not the place).
         """
 
     def status(self) -> Items:
@@ -152,3 +212,9 @@ class ICoordinator(Protocol):
 
     def members(self) -> Items:
         """Return the cluster as this node sees it: node, address, part, up or down."""
+
+    def sessions(self) -> list[SessionRow]:
+        """Return the open sessions, oldest first, as this node has them."""
+
+    def locks(self) -> list[LockRow]:
+        """Return the locks in path order, as this node has them."""

@@ -17,7 +17,7 @@ from coord.paxos.describing import describe_message
 from coord.paxos.durable import describe_value
 from coord.paxos.effects import Effects
 from coord.paxos.messages import Beat, BeatAnswer
-from coord.wire.peer import Forward, PeerMessage
+from coord.wire.peer import Forward, PeerMessage, Renew, Renewed
 
 _LOG: Final = Logger()
 
@@ -118,6 +118,8 @@ class Traces:
     def _told(self, way: str, message: PeerMessage) -> None:
         if isinstance(message, Forward):
             self.note(f"{way} Forward of {len(message.batches)} batches")
+        elif isinstance(message, Renew | Renewed):
+            self.note(f"{way} {type(message).__name__} {message.number}", is_beat=True)
         else:
             is_beat = isinstance(message, Beat | BeatAnswer)
             self.note(f"{way} {describe_message(message)}", is_beat=is_beat)

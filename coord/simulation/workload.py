@@ -170,7 +170,7 @@ class Client:
     ) -> None:
         """Take rows one by one, with writes in between, as a slow reader does."""
         for row in result.rows:
-            assert not isinstance(row, str), "a walk yields rows"
+            assert row is None or isinstance(row, Row), "a walk yields rows"
             if row is not None:
                 taken.append(row)
             if self._world.chance(0.3):

@@ -12,16 +12,17 @@ batches must be cut alike on every node. Nobody is called inside any of these.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
-from coord.commands import Read, Write
+from coord.commands import CLUSTER, Caller, Read, Write
 from coord.limits import HISTORY_REVISIONS, PICTURE_REVISIONS_MAX
 from coord.paths import Glob
-from coord.results import Result
+from coord.results import LockRow, Result, Rows, SessionRow
 from coord.store.history import History, Pins
+from coord.store.news import News, Span
 from coord.store.picture import IMAGE_VERSION, MAGIC, Header, Picture
 from coord.store.reads import Reader
 from coord.store.sequences import Sequences
@@ -113,7 +114,43 @@ class Store:
             f" watches {self.watch_count} pictures {pictures} digest {self.digest[:8]}"
         )
 
-    def apply(self, write: Write, time_ms: int) -> Outcome:
+    @property
+    def timeouts_ms(self) -> Mapping[str, int]:
+        """The open sessions and their timeouts."""
+        return {}
+
+    def news(self) -> list[News]:
+        """Return what there is to tell since the last call, in order."""
+        return []
+
+    def spans(self) -> Iterator[Span]:
+        """Yield every span of time under way; for the owner of a store that was just loaded."""
+        return iter(())
+
+    def nodes_of(self, session: str) -> int:
+        """Return how many nodes a session owns: what its end will cost."""
+        return 0
+
+    def sessions(self) -> list[SessionRow]:
+        """Return the open sessions, oldest first."""
+        return []
+
+    def locks(self) -> list[LockRow]:
+        """Return the locks in path order."""
+        return []
+
+    def place(self, path: str, session: str) -> int | None:
+        """Return the number of a session's place in the queue of a lock, or None."""
+        return None
+
+    def difference(self, glob: Glob, after_rev: int, caller: Caller = CLUSTER) -> Rows:
+        """Return how what matches now differs from what was there at a revision long gone.
+
+        A `Row` for each node whose value changed since, the path of each whose value did not.
+        """
+        raise NotImplementedError
+
+    def apply(self, write: Write, time_ms: int, caller: Caller = CLUSTER) -> Outcome:
         """Do one write, stamped with the time it was proposed at.
 
         An error is returned, not raised; a refused write makes no revision.
@@ -138,14 +175,20 @@ class Store:
         """Hand what happened to the watches; returns those to wake, each once."""
         return self._watches.publish()
 
-    def answer(self, read: Read) -> Result:
+    def answer(self, read: Read, caller: Caller = CLUSTER) -> Result:
         """Answer from the store as it stands, or stood; an error is returned, not raised.
 
         `Rows` hold history until they end or are closed.
         """
         return self._reads[type(read)](read)
 
-    def watch(self, glob: Glob, after_rev: int | None, wake: Callable[[], None]) -> Watch:
+    def watch(
+        self,
+        glob: Glob,
+        after_rev: int | None,
+        wake: Callable[[], None],
+        caller: Caller = CLUSTER,
+    ) -> Watch:
         """Begin to watch what happens after ``after_rev``, or after now.
 
         A watch that begins in the past is ready at once, and ``publish`` will not say so.

@@ -18,6 +18,7 @@ from coord.tools.cli_completion import script
 from coord.tools.cli_words import command_of, parser, verb_of
 from coord.tools.init import BadMember, make_cluster
 from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, open_streams, run, servers_of
+from coord.verbs import Value
 
 PROGRAM: Final = "coord"
 
@@ -53,7 +54,7 @@ def _ask(given: argparse.Namespace) -> int:
     from coord.tools.cli_verbs import perform, spawn
 
     servers = servers_of([*(given.server_first or ()), *(given.server or ())])
-    takes_value = verb_of(given.command).takes_value
+    takes_value = verb_of(given.command).value is Value.WANTED
     command_of(given, b"" if takes_value else None)
     value = _value(given) if takes_value else None
 

@@ -1,4 +1,4 @@
-"""The command line of ``coord``, made from the one table `coord.commands.VERBS`."""
+"""The command line of ``coord``, made from the one table `coord.verbs.VERBS`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Final
 import msgspec
 
 from coord import __version__, paths
-from coord.commands import VERBS, Kind, Option, Target, Verb
 from coord.errors import CoordError
 from coord.tools.cli_completion import SHELLS
 from coord.tools.running import Usage
+from coord.verbs import ONCE, VERBS, Kind, Option, Target, Value, Verb
 
 COMMANDS: Final = {
     "get": "GET", "set": "SET", "add": "ADD", "del": "DEL", "ls": "LIST", "walk": "WALK",
@@ -79,11 +79,11 @@ def _add_verb(commands: Any, name: str, verb: Verb) -> None:
         made.add_argument(
             "target", metavar="GLOB", help="a path with ?, *, and ** for any parts; quote it"
         )
-    if verb.takes_value:
+    if verb.value is Value.WANTED:
         made.add_argument("value", nargs="*", help="words, joined by a space; without any, stdin")
-    if verb.takes_value or name == "get":
+    if verb.value is Value.WANTED or name == "get":
         made.add_argument("--raw", action="store_true", help=_raw_help(name))
-    for option in verb.options:
+    for option in _options(verb):
         _add_option(made, option)
     if name == "watch":
         made.add_argument(
@@ -94,6 +94,11 @@ def _add_verb(commands: Any, name: str, verb: Verb) -> None:
         )
         made.add_argument("--count", type=_count, metavar="N", help="end after N changes")
     _add_shared(made, "server")
+
+
+def _options(verb: Verb) -> Sequence[Option]:
+    """Return what a command line may say of a verb: all that needs no session to outlive it."""
+    return [one for one in verb.options if one is not ONCE and one.name != "ephemeral"]
 
 
 def _add_shared(made: argparse.ArgumentParser, servers: str) -> None:
@@ -137,6 +142,7 @@ def _add_option(made: argparse.ArgumentParser, option: Option) -> None:
         Kind.REVISION: (_number, "N"),
         Kind.COUNT: (_count, "N"),
         Kind.SECONDS: (_seconds, "S"),
+        Kind.MILLISECONDS: (_milliseconds, "S"),
         Kind.PATH: (path_of, "PATH"),
     }[option.kind]
     made.add_argument(flag, dest=option.field, type=kind, metavar=shown, help=option.help)
@@ -169,7 +175,7 @@ def command_of(given: argparse.Namespace, value: bytes | None) -> msgspec.Struct
         raise Usage(str(error)) from None
     if value is not None:
         operands.append(value)
-    fields = {option.field: getattr(given, option.field) for option in verb.options}
+    fields = {option.field: getattr(given, option.field) for option in _options(verb)}
     return verb.command(*operands, **fields)
 
 
@@ -209,6 +215,10 @@ def _count(text: str) -> int:
     if not number:
         raise argparse.ArgumentTypeError("0 is no count")
     return number
+
+
+def _milliseconds(text: str) -> int:
+    return round(1000 * _seconds(text))
 
 
 def _seconds(text: str) -> float:

@@ -1,6 +1,6 @@
 """The grammar of one request: ``[#tag] VERB [option ...] [/path] [value]``.
 
-Built from the one table, `coord.commands.VERBS`. A `Grammar` turns one whole line into a
+Built from the one table, `coord.verbs.VERBS`. A `Grammar` turns one whole line into a
 command or an error; where lines come from, and the bytes of literals, is `coord.wire.line`.
 
 Whether a line announces a literal is decided before anything else is understood: it does
@@ -22,9 +22,10 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 
 from coord import paths
-from coord.commands import VERBS, Command, Kind, Option, Target, Verb
+from coord.commands import Command, Once
 from coord.errors import BadPath, BadRequest, CoordError, TooLarge, UnknownVerb
-from coord.limits import TAG_LENGTH_MAX, VALUE_BYTES_MAX
+from coord.limits import TAG_LENGTH_MAX, VALUE_BYTES_MAX, WORD_LENGTH_MAX
+from coord.verbs import ONCE, VERBS, Kind, Option, Target, Value, Verb
 
 NUMBER_MAX: Final = 2**63 - 1
 """Largest number in a request; a revision is never larger."""
@@ -39,6 +40,8 @@ _TAG: Final = re.compile(rb"#[A-Za-z0-9]{1,%d}" % TAG_LENGTH_MAX)
 _LITERAL: Final = re.compile(rb"\{(-?)([0-9]+)\}")
 _DIGITS: Final = re.compile(rb"[0-9]+")
 _SECONDS: Final = re.compile(rb"[0-9]{1,10}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
+_WORD: Final = re.compile(rb"[\x21-\x7e]{1,%d}" % WORD_LENGTH_MAX)
+_SESSION: Final = re.compile(rb"([0-9A-Za-z._-]{1,64}):([0-9A-Za-z_-]{1,128})")
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 
 
@@ -57,7 +60,8 @@ class Parts(msgspec.Struct, kw_only=True):
     """A line taken apart and not yet understood.
 
     ``tag`` is empty where there is none. ``literal`` is the announced number of bytes, whose
-    place in ``value`` is filled once they are there. ``fault`` is what is wrong with it already.
+    place in ``value`` is filled once they are there. ``fault`` is what is wrong with it already,
+    ``rest`` all that stood behind the verb and a space.
     """
 
     tag: bytes
@@ -67,6 +71,7 @@ class Parts(msgspec.Struct, kw_only=True):
     value: bytes | None
     literal: int | None = None
     fault: CoordError | None = None
+    rest: bytes = b""
 
     def answer(self, request: Command | CoordError) -> Parsed:
         """Return ``request`` under this line's tag."""
@@ -99,8 +104,9 @@ class Grammar:
         }
         self.quick: dict[bytes, Quick] = {}
         for verb in VERBS:
-            if verb.target is Target.PATH:
-                build = (self._quick_value if verb.takes_value else self._quick_path)(verb)
+            if verb.target is Target.PATH and not any(one.required for one in verb.options):
+                wanted = verb.value is Value.WANTED
+                build = (self._quick_value if wanted else self._quick_path)(verb)
                 self.quick[verb.name.encode()] = self.quick[verb.name.lower().encode()] = build
 
     # -- names -----------------------------------------------------------------------
@@ -173,7 +179,10 @@ class Grammar:
         if target is None and len(words) > 1 and _LITERAL.fullmatch(words[-1]):
             value = words.pop()
         verb, *words = words
-        parts = Parts(tag=tag, verb=verb, words=words, target=target, value=value, fault=fault)
+        rest = line.lstrip(b" ")[len(verb) + 1 :]
+        parts = Parts(
+            tag=tag, verb=verb, words=words, target=target, value=value, fault=fault, rest=rest
+        )
         self._announce(parts)
         return parts
 
@@ -205,17 +214,29 @@ class Grammar:
             raise UnknownVerb(f"{shown(parts.verb)} is no verb; HELP lists them")
         if verb.target is Target.WORD:
             return self._lesson(verb, parts)
-        fields = self._fields(verb, parts.words)
-        operands: list[str | bytes] = []
-        if verb.target is not Target.NOTHING:
+        if verb.target is Target.SECRET:
+            return self._secret(verb, parts)
+        words, operands = list(parts.words), list[str | bytes]()
+        if verb.target is Target.NAME:
+            operands.append(_name(verb, words))
+        fields = self._fields(verb, words)
+        if verb.target in (Target.PATH, Target.GLOB):
             operands.append(self._target(verb, parts.target))
         elif parts.target is not None:
             raise _misfit(verb, "takes no path")
-        if verb.takes_value:
+        if verb.value is Value.WANTED or (verb.value is Value.OPTIONAL and parts.value is not None):
             operands.append(self._value(verb, parts.value))
         elif parts.value and parts.value.strip(b" "):
             raise _misfit(verb, "takes no value")
-        return _builder(verb)(*operands, **fields)
+        word = fields.pop(ONCE.field, None)
+        command = _builder(verb)(*operands, **fields)
+        return command if word is None else Once(word, command)  # type: ignore[arg-type]
+
+    def _secret(self, verb: Verb, parts: Parts) -> Command:
+        secret = parts.rest if parts.literal is None else parts.value
+        if not secret:
+            raise _misfit(verb, "wants a secret")
+        return _builder(verb)(secret)
 
     def _lesson(self, verb: Verb, parts: Parts) -> Command:
         if len(parts.words) > 1 or parts.target is not None or parts.value is not None:
@@ -249,20 +270,31 @@ class Grammar:
             if option.field in fields:
                 raise _misfit(verb, f"takes {option.name} once")
             fields[option.field] = self._option(verb, option, text if equals else None)
+        for option in verb.options:
+            if option.required and option.field not in fields:
+                raise _misfit(verb, f"wants {option.usage()}")
         return fields
 
-    def _option(self, verb: Verb, option: Option, text: bytes | None) -> bool | int | float | str:
+    def _option(self, verb: Verb, option: Option, text: bytes | None) -> object:
         if option.kind is Kind.FLAG:
             if text is not None:
                 raise _misfit(verb, f"takes {option.name} without a value")
             return True
         if text is None:
-            raise _misfit(verb, f"wants {option.name}={option.kind.value.removesuffix('>0')}")
-        if option.kind is Kind.PATH:
-            return self.path(text)
-        if option.kind is Kind.SECONDS:
-            return _seconds(option, text)
-        return _number(option, text)
+            raise _misfit(verb, f"wants {option.usage().strip('[]')}")
+        match option.kind:
+            case Kind.PATH:
+                return self.path(text)
+            case Kind.SECONDS:
+                return _seconds(option, text)
+            case Kind.MILLISECONDS:
+                return round(1000 * _seconds(option, text))
+            case Kind.WORD:
+                return _word(option.name + "=", text)
+            case Kind.SESSION:
+                return _session(option, text)
+            case _:
+                return _number(option, text)
 
 
 def shown(word: bytes) -> str:
@@ -287,6 +319,26 @@ def _number(option: Option, text: bytes) -> int:
     if option.kind is Kind.COUNT and number == 0:
         raise BadRequest(f"{option.name}= wants a number above 0")
     return number
+
+
+def _name(verb: Verb, words: list[bytes]) -> str:
+    """Take the one word that stands for itself."""
+    if len(words) != 1:
+        raise _misfit(verb, "wants one word")
+    return _word(verb.name, words.pop())
+
+
+def _word(where: str, text: bytes) -> str:
+    if not _WORD.fullmatch(text):
+        raise BadRequest(f"{where} wants a word of 1 to {WORD_LENGTH_MAX} printable characters")
+    return text.decode()
+
+
+def _session(option: Option, text: bytes) -> tuple[str, str]:
+    found = _SESSION.fullmatch(text)
+    if found is None:
+        raise BadRequest(f"{option.name}= wants ID:KEY, as SESSION told them")
+    return found[1].decode(), found[2].decode()
 
 
 def _seconds(option: Option, text: bytes) -> float:

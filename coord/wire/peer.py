@@ -47,7 +47,28 @@ class Forward(msgspec.Struct, frozen=True, array_like=True, tag=64):
     batches: tuple[bytes, ...]
 
 
-PeerMessage: TypeAlias = Message | Forward
+class Renew(msgspec.Struct, frozen=True, array_like=True, tag=65):
+    """A node tells the leader which sessions were heard of there lately.
+
+    The leader answers each with a `Renewed` of the same number, but only while it is certain
+    to lead; until then the sender repeats what it said, with what came since, under new numbers.
+    """
+
+    number: int
+    sessions: tuple[str, ...]
+
+
+class Renewed(msgspec.Struct, frozen=True, array_like=True, tag=66):
+    """Every session of that `Renew`, and of those before it, has its full timeout from then on.
+
+    Except ``lost``: there is no such session, or it is about to expire.
+    """
+
+    number: int
+    lost: tuple[str, ...] = ()
+
+
+PeerMessage: TypeAlias = Message | Forward | Renew | Renewed
 Greeting: TypeAlias = Hello | Refusal
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

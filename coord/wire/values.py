@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from coord.commands import Write
+from coord.commands import Caller, Write
 
 _STAMP: Final = struct.Struct(">Q")
 
@@ -20,13 +20,15 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
     """Writes of one node in the order in which they take effect.
 
     ``origin`` took them, in its ``incarnation``-th life; its batches are numbered from 1
-    without gap and are applied in that order, each at most once.
+    without gap and are applied in that order, each at most once. ``callers`` says who asked: so
+    many of the commands, from the first on, for each caller; what it leaves over is the cluster's.
     """
 
     origin: str
     incarnation: int
     number: int
     commands: tuple[Write, ...]
+    callers: tuple[tuple[int, Caller], ...] = ()
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from coord.commands import WRITES, Read, Write
-from coord.errors import Unavailable
+from coord.commands import CLUSTER, WRITES, Caller, OpenSession, Read, Write
+from coord.errors import CoordError, Unavailable
+from coord.events import SessionEvent
 from coord.frontends.line import LineFactory, LineProtocol
 from coord.paths import Glob
-from coord.results import Items, Result
+from coord.replicator.interfaces import IAttachment
+from coord.results import Granted, Items, LockRow, Result, Rows, SessionRow
 from coord.store.machine import Store
 from coord.store.watches import Watch
 
@@ -39,7 +41,9 @@ class LocalCoordinator:
         """The store's revision."""
         return self.store.rev
 
-    def submit(self, commands: Sequence[Write | Read], answer: Answer) -> None:
+    def submit(
+        self, commands: Sequence[Write | Read], answer: Answer, caller: Caller = CLUSTER
+    ) -> None:
         """Do a group now, or keep it."""
         commands = list(commands)
         self.groups.append(commands)
@@ -62,9 +66,43 @@ class LocalCoordinator:
         for watch in woken:
             watch.wake()
 
-    def watch(self, glob: Glob, after_rev: int | None, wake: Callable[[], None]) -> Watch:
+    def watch(
+        self,
+        glob: Glob,
+        after_rev: int | None,
+        wake: Callable[[], None],
+        caller: Caller = CLUSTER,
+    ) -> Watch:
         """Watch the store."""
-        return self.store.watch(glob, after_rev, wake)
+        return self.store.watch(glob, after_rev, wake, caller)
+
+    def difference(self, glob: Glob, after_rev: int, caller: Caller = CLUSTER) -> Rows:
+        """Compare the store with its past."""
+        return self.store.difference(glob, after_rev, caller)
+
+    def new_session(self, timeout_ms: int) -> tuple[OpenSession, str]:
+        """Make up a session."""
+        raise NotImplementedError
+
+    def attach(
+        self, session: str, told: Callable[[SessionEvent], None], *, own: bool
+    ) -> IAttachment:
+        """Bind a connection to a session."""
+        raise NotImplementedError
+
+    def await_lock(
+        self, path: str, session: str, told: Callable[[Granted | CoordError], None]
+    ) -> Callable[[], None]:
+        """Wait for a place in a queue to end."""
+        raise NotImplementedError
+
+    def sessions(self) -> list[SessionRow]:
+        """Return the store's sessions."""
+        return self.store.sessions()
+
+    def locks(self) -> list[LockRow]:
+        """Return the store's locks."""
+        return self.store.locks()
 
     def status(self) -> Items:
         """Return how this node is."""

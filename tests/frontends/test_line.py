@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from coord.commands import Read, Write
+from coord.commands import CLUSTER, Caller, Read, Write
 from coord.frontends.line import LineFactory
 from coord.limits import VALUE_BYTES_MAX
 from tests.frontends.local import Answer, Client, LocalCoordinator
@@ -265,7 +265,9 @@ class Bugs(LineCase):
         other = self.connect()
         serve = self.coordinator.submit
 
-        def stumble(commands: Sequence[Write | Read], answer: Answer) -> None:
+        def stumble(
+            commands: Sequence[Write | Read], answer: Answer, caller: Caller = CLUSTER
+        ) -> None:
             raise RuntimeError("a bug")
 
         self.coordinator.submit = stumble  # type: ignore[method-assign]

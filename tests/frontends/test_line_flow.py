@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 
-from coord.commands import List, Walk
+from coord.commands import CLUSTER, Caller, List, Walk
 from coord.limits import PIPELINE_REQUESTS_MAX, REPLY_SLICE_BYTES, VALUE_BYTES_MAX
 from coord.results import Result, Row, Rows
 from tests.descriptors import Eager
@@ -157,18 +158,18 @@ class LongRows(LineCase):
         closed = []
         original = self.coordinator.store.answer
 
-        def noting(read: List | Walk) -> Result:
-            result = original(read)
+        def noting(read: List | Walk, caller: Caller = CLUSTER) -> Result:
+            result = original(read, caller)
             assert isinstance(result, Rows)
             rows = result.rows
 
-            def watched() -> Iterator[Row | str | None]:
+            def watched() -> Iterator[Any]:
                 try:
                     yield from rows
                 finally:
                     closed.append(read)
 
-            return Rows(result.rev, watched())  # type: ignore[arg-type]
+            return Rows(result.rev, watched())
 
         self.coordinator.store.answer = noting  # type: ignore[assignment, method-assign]
         self.client.send(b"WALK /**\n#t LIST /d\n")
@@ -187,7 +188,7 @@ class LongRows(LineCase):
             yield Row("/z", 3, b"found")
 
         self.coordinator.store.answer = (  # type: ignore[method-assign]
-            lambda read: Rows(7, searching())
+            lambda read, caller=CLUSTER: Rows(7, searching())
         )
         calls = []
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from coord.commands import VERBS
 from coord.errors import CATALOGUE
 from coord.frontends import line_help
+from coord.verbs import VERBS
 from tests.frontends.test_line import LineCase
 
 WORDS = (

@@ -34,7 +34,7 @@ class Reading:
 
     def pull(self, count: int) -> bool:
         """Take some; return whether that was all."""
-        iterator: Iterator[Row | str | None] = self.rows.rows
+        iterator: Iterator[Any] = self.rows.rows
         for _ in range(count):
             row = next(iterator, self)
             if row is self:

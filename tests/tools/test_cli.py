@@ -15,7 +15,6 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from coord.client import Member
-from coord.commands import VERBS
 from coord.errors import CoordError, NoEntry, TimedOut
 from coord.events import Event, Kind
 from coord.results import Row
@@ -25,6 +24,7 @@ from coord.tools.cli_completion import script
 from coord.tools.cli_output import Output
 from coord.tools.cli_verbs import environment, perform
 from coord.tools.cli_words import COMMANDS, parser
+from coord.verbs import VERBS
 
 
 class Store(SynchronousTestCase):

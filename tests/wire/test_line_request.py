@@ -5,7 +5,6 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from coord.commands import (
-    VERBS,
     Add,
     Delete,
     Get,
@@ -32,6 +31,7 @@ from coord.errors import (
     TooLarge,
     UnknownVerb,
 )
+from coord.verbs import VERBS
 from coord.wire.line import Grammar, Parsed, RequestParser, Tagged
 from coord.wire.line_request import KNOWN_NAMES_MAX, NUMBER_MAX
 
