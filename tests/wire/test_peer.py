@@ -14,7 +14,7 @@ from coord.paxos.ballot import Ballot
 from coord.paxos.durable import Value, Vote
 from coord.paxos.membership import Configuration
 from coord.wire import peer
-from coord.wire.peer import Forward, Hello, PeerMessage, Refusal
+from coord.wire.peer import Forward, Hello, PeerMessage, Refusal, Renew, Renewed
 
 numbers = some.integers(min_value=0, max_value=(1 << 63) - 1)
 ballots = some.builds(Ballot, numbers, some.text(max_size=8))
@@ -27,6 +27,7 @@ FIELDS: dict[object, some.SearchStrategy[object]] = {
     int: numbers,
     tuple[Vote, ...]: some.lists(votes, max_size=4).map(tuple),
     tuple[Value, ...]: some.lists(values, max_size=4).map(tuple),
+    tuple[str, ...]: names,
     tuple[bytes, ...]: some.lists(some.binary(max_size=40), max_size=4).map(tuple),
 }
 """What a field of each type may hold."""
@@ -60,6 +61,8 @@ EXAMPLES: tuple[PeerMessage, ...] = (
     messages.Query(9),
     messages.Answer(9, 44),
     Forward((b"batch", b"another")),
+    Renew(5, ("0123456789abcdef", "fedcba9876543210")),
+    Renewed(5, ("fedcba9876543210",)),
 )
 
 
