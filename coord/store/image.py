@@ -13,6 +13,7 @@ import msgspec
 from coord.limits import HISTORY_REVISIONS
 from coord.store.history import History
 from coord.store.machine import State, Store
+from coord.store.marks import Marks
 from coord.store.picture import (
     IMAGE_VERSION,
     MAGIC,
@@ -50,6 +51,8 @@ class Loading:
         self._changes: list[Version] = []
         self._last_key = ""
         self._time_ms = 0
+        self._marks = Marks()
+        self._owners: dict[str, str] = {}
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece; raises `ValueError` where it is not one, or not the next."""
@@ -88,7 +91,7 @@ class Loading:
     def _begin(self, header: Header) -> None:
         if header.magic != MAGIC:
             raise ValueError("not the image of a store")
-        if header.version != IMAGE_VERSION:
+        if not 1 <= header.version <= IMAGE_VERSION:
             raise ValueError(
                 f"an image of version {header.version}; this program knows {IMAGE_VERSION}"
             )
@@ -140,13 +143,15 @@ class Loading:
         """Return a version that shares its numbers as one that was never an image does.
 
         The revisions of a node that changed once are one number, and so are the times of
-        nodes written together: apart they are a hundred bytes more.
+        nodes written together: apart they are a hundred bytes more. Owners and marks are
+        shared by many.
         """
         since, created_ms, modified_ms = version.since, version.created_ms, version.modified_ms
         rev = since if version.rev == since else version.rev
         if modified_ms == self._time_ms:
             modified_ms = self._time_ms
         self._time_ms = modified_ms
+        owner = version.owner
         return Version(
             version.key,
             since,
@@ -157,4 +162,7 @@ class Loading:
             modified_ms if created_ms == modified_ms else created_ms,
             modified_ms,
             version.directory,
+            None if owner is None else self._owners.setdefault(owner, owner),
+            version.ttl_ms,
+            self._marks.same(version.mark),
         )

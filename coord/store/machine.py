@@ -155,7 +155,7 @@ class Store:
 
         An error is returned, not raised; a refused write makes no revision.
         """
-        return self._writes[type(write)](write, time_ms)
+        return self._writes[type(write)](write, time_ms, caller)
 
     def seal(self) -> None:
         """End a batch: fold its changes into the digest, let go of some old history."""

@@ -29,11 +29,11 @@ from coord.store.sequences import Sequences
 from coord.store.tree import ROOT_KEY, Version
 from coord.store.views import Pinned
 
-IMAGE_VERSION: Final = 1
+IMAGE_VERSION: Final = 2
 MAGIC: Final = "coord store"
 _PIECE_BYTES_SOFT: Final = 56 * 1024
-_ITEM_BYTES: Final = 64
-"""What a record takes beside its key and value, at most."""
+_ITEM_BYTES: Final = 112
+"""What a record takes beside its key, value and author, at most."""
 _KEYS_PER_SPAN: Final = 128
 _KEYS_UNTIL_PAUSE: Final = 2048
 
@@ -166,7 +166,8 @@ def _nodes(base: Pinned) -> Iterator[Version | None]:
 
 def _size_bytes(version: Version) -> int:
     value = version.value
-    return len(version.key) + (0 if value is None else len(value))
+    named = len(version.key) + len(version.mark.author)
+    return named if value is None else named + len(value)
 
 
 def _cut(

@@ -41,13 +41,34 @@ class Directory(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sequence: int
 
 
+class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Who made a change, and by which verb: one object for all changes that are alike.
+
+    ``author`` is `coord.commands.Caller.author` of who asked, ``verb`` as in
+    `coord.results.Entry`.
+    """
+
+    author: str
+    verb: str
+
+
+NOBODY: Final = Mark("", "")
+"""The mark of what came from before there were marks, and of the empty root."""
+
+
 class Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A node as it is from revision ``since`` on: one record of change.
 
     ``rev`` is the revision that last changed the value (of an implied parent: that made it),
     so ``rev == since`` tells a change of the value from one of the children. ``value`` is
     ``None`` for an implied parent and for a tombstone, ``version`` counts the values since
-    the node was made (a tombstone keeps the count), ``created`` is `GONE` in a tombstone.
+    the node was made, ``created`` is `GONE` in a tombstone. Where a value is lost, by a tombstone
+    or because only the children stay, the count is that of the values there were: a record
+    without a value and with a count is what watchers see as a loss, at the revision ``rev``.
+
+    ``owner`` is the session that the node goes with, ``ttl_ms`` how long it lives after the last
+    change of its value (0: for ever). ``mark`` and ``modified_ms`` tell who made the change at
+    ``rev``, and when; a tombstone tells it of the end.
     """
 
     key: str
@@ -59,6 +80,9 @@ class Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
     created_ms: int
     modified_ms: int
     directory: Directory | None
+    owner: str | None = None
+    ttl_ms: int = 0
+    mark: Mark = NOBODY
 
 
 def empty_root() -> Version:
@@ -66,9 +90,10 @@ def empty_root() -> Version:
     return Version(ROOT_KEY, 0, 0, None, 0, 0, 0, 0, None)
 
 
-def tombstone(version: Version, since: int) -> Version:
-    """Return the record of a node's end."""
-    return Version(version.key, since, since, None, GONE, version.version, 0, 0, None)
+def tombstone(version: Version, since: int, time_ms: int, mark: Mark) -> Version:
+    """Return the record of a node's end, by whom and when."""
+    values = 0 if version.value is None else version.version
+    return Version(version.key, since, since, None, GONE, values, 0, time_ms, None, None, 0, mark)
 
 
 def above(key: str) -> str:
@@ -82,7 +107,7 @@ def event_of(version: Version) -> Event | None:
         return None
     if version.value is not None:
         return Event(version.rev, Kind.SET, from_order_key(version.key), version.value)
-    if version.created == GONE and version.version:
+    if version.version:
         return Event(version.rev, Kind.DEL, from_order_key(version.key))
     return None
 

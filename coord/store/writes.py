@@ -14,15 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from coord.commands import Add, Delete, Genesis, Set
+from coord.commands import Add, Caller, Delete, Genesis, Set
 from coord.errors import CoordError
 from coord.limits import DELETE_NODES_MAX, PATH_BYTES_MAX
 from coord.paths import CONTROL, ROOT, order_key, parent
 from coord.results import Written
 from coord.store import refusals
 from coord.store.history import History
+from coord.store.marks import Marks
 from coord.store.sequences import Sequences
-from coord.store.tree import ROOT_KEY, Directory, Tree, Version, above, tombstone
+from coord.store.tree import ROOT_KEY, Directory, Mark, Tree, Version, above, tombstone
 
 Outcome: TypeAlias = Written | CoordError
 
@@ -37,24 +38,26 @@ class Writer:
         self._live = tree.live
         self._history = history
         self._sequences = sequences
-        self.by_type: dict[type, Callable[[Any, int], Outcome]] = {
+        self._marks = Marks()
+        self.by_type: dict[type, Callable[[Any, int, Caller], Outcome]] = {
             Genesis: self.genesis,
             Set: self.set,
             Add: self.add,
             Delete: self.delete,
         }
 
-    def genesis(self, write: Genesis, time_ms: int) -> Outcome:
+    def genesis(self, write: Genesis, time_ms: int, caller: Caller) -> Outcome:
         """Write the cluster's own first nodes, one revision each; only at revision 0."""
         if self._history.rev == 0:
-            self._create(order_key(f"{CONTROL}/cluster"), write.cluster.encode(), time_ms)
+            mark = self._marks.of(caller, "GENESIS")
+            self._create(order_key(f"{CONTROL}/cluster"), write.cluster.encode(), time_ms, mark)
             for name, address in sorted(write.members):
                 key = order_key(f"{CONTROL}/members/{name}")
                 if key not in self._live:
-                    self._create(key, address.encode(), time_ms)
+                    self._create(key, address.encode(), time_ms, mark)
         return Written(self._history.rev)
 
-    def set(self, write: Set, time_ms: int) -> Outcome:
+    def set(self, write: Set, time_ms: int, caller: Caller) -> Outcome:
         """Give a node a value."""
         path = write.path
         if path.startswith(CONTROL) and _is_control(path):
@@ -66,7 +69,8 @@ class Writer:
             if refusal is not None:
                 return refusal
         if old is None:
-            return Written(self._create(key, write.value, time_ms))
+            mark = self._marks.of(caller, "SET")
+            return Written(self._create(key, write.value, time_ms, mark))
         history = self._history
         rev = history.rev + 1
         version = Version(
@@ -79,12 +83,15 @@ class Writer:
             old.created_ms,
             time_ms,
             old.directory,
+            old.owner,
+            old.ttl_ms,
+            self._marks.of(caller, "SET"),
         )
         self._tree.put(version)
         history.append(version)
         return Written(rev)
 
-    def add(self, write: Add, time_ms: int) -> Outcome:
+    def add(self, write: Add, time_ms: int, caller: Caller) -> Outcome:
         """Make a node that is not there yet, and name it."""
         path, number = write.path, None
         if write.sequential:
@@ -96,9 +103,10 @@ class Writer:
         key = order_key(path)
         if key in self._live:
             return refusals.existing(path)
-        return Written(self._create(key, write.value, time_ms, number), path)
+        mark = self._marks.of(caller, "ADD")
+        return Written(self._create(key, write.value, time_ms, mark, number), path)
 
-    def delete(self, write: Delete, time_ms: int) -> Outcome:
+    def delete(self, write: Delete, time_ms: int, caller: Caller) -> Outcome:
         """Delete a node, or all of a tree in one revision."""
         path = write.path
         if path == ROOT:
@@ -114,13 +122,13 @@ class Writer:
             if refusal is not None:
                 return refusal
         if old.directory is None or not old.directory.children:
-            return Written(self._remove([old]))
+            return Written(self._remove([old], time_ms, self._marks.of(caller, "DEL")))
         if not write.tree:
             return refusals.with_children(path, old.directory.children)
         doomed = self._below(key)
         if len(doomed) > DELETE_NODES_MAX:
             return refusals.too_many(path, len(doomed))
-        return Written(self._remove(doomed))
+        return Written(self._remove(doomed, time_ms, self._marks.of(caller, "DEL")))
 
     def _numbered(self, path: str) -> tuple[str, int]:
         """Return the next sequential name that is free, and its number."""
@@ -136,17 +144,21 @@ class Writer:
             if order_key(name) not in self._live:
                 return name, number
 
-    def _create(self, key: str, value: bytes, time_ms: int, sequence: int | None = None) -> int:
+    def _create(
+        self, key: str, value: bytes, time_ms: int, mark: Mark, sequence: int | None = None
+    ) -> int:
         """Make a node and its missing parents; return the revision.
 
         :param sequence: the number in its name, for its parent to count.
         """
         rev = self._history.rev + 1
-        changes = [Version(key, rev, rev, value, rev, 1, time_ms, time_ms, None)]
+        changes = [Version(key, rev, rev, value, rev, 1, time_ms, time_ms, None, None, 0, mark)]
         key = above(key)
         while (version := self._live.get(key)) is None:
             directory = self._first_child(key, rev, sequence)
-            changes.append(Version(key, rev, rev, None, rev, 0, time_ms, time_ms, directory))
+            changes.append(
+                Version(key, rev, rev, None, rev, 0, time_ms, time_ms, directory, None, 0, mark)
+            )
             key, sequence = above(key), None
         old = version.directory
         if old is None:
@@ -172,7 +184,7 @@ class Writer:
         keys = self._tree.order.span(key + "\0", key + "\x01", len(live) + len(self._tree.past))
         return [live[key], *(live[one] for one in keys if one in live)]
 
-    def _remove(self, doomed: list[Version]) -> int:
+    def _remove(self, doomed: list[Version], time_ms: int, mark: Mark) -> int:
         """Delete a node and all below it, and the parents that go with it; return the revision.
 
         :param doomed: all of them, in path order.
@@ -187,7 +199,7 @@ class Writer:
         directory = Directory(old.children - 1, rev, old.child_version + 1, old.sequence)
         parent_left = _with_directory(version, rev, directory)
         self._tree.put(parent_left)
-        stones = [tombstone(one, rev) for one in doomed]
+        stones = [tombstone(one, rev, time_ms, mark) for one in doomed]
         for one, stone in zip(doomed, stones, strict=True):
             if one.directory is not None:
                 self._sequences.remember(one.key, one.directory.sequence)
@@ -215,6 +227,9 @@ def _with_directory(version: Version, since: int, directory: Directory) -> Versi
         version.created_ms,
         version.modified_ms,
         directory,
+        version.owner,
+        version.ttl_ms,
+        version.mark,
     )
 
 

@@ -223,8 +223,8 @@ class DamageTests(StoreTestCase):
             load(forged(header(magic="else")))
         self.assertIn("not the image", str(raised.exception))
         with self.assertRaises(ValueError) as raised:
-            load(forged(header(version=2)))
-        self.assertIn("version 2", str(raised.exception))
+            load(forged(header(version=3)))
+        self.assertIn("version 3", str(raised.exception))
 
     def test_forged(self) -> None:
         """An image that contradicts itself is refused though its hash is right."""
