@@ -245,7 +245,7 @@ VERBS: Final[tuple[Verb, ...]] = (
         command=Begin,
         target=Target.NOTHING,
         replies="OK QUEUED",
-        help="Begin a transaction of SET, ADD, DEL, CHECK and GET lines, each answered OK QUEUED.",
+        help="Begin a transaction: SET, ADD, DEL, CHECK, GET are queued from here.",
         example=("BEGIN", "  OK QUEUED", "SET /a 1", "  OK QUEUED", "COMMIT", "  OK 10"),
     ),
     Verb(
@@ -265,8 +265,8 @@ VERBS: Final[tuple[Verb, ...]] = (
         command=Commit,
         target=Target.NOTHING,
         options=(ONCE,),
-        replies="VALUE ... of each GET, ITEM /path of each ADD seq, OK rev",
-        help="Do all that was queued at one revision, or nothing: ERR ABORTED names the line.",
+        replies="VALUE of each GET and ITEM /path of each ADD seq, then OK rev",
+        help="Do all that was queued at one revision; or nothing, and say why.",
     ),
     Verb(
         name="ABORT",
@@ -286,7 +286,7 @@ VERBS: Final[tuple[Verb, ...]] = (
             Option("end", "end", Kind.FLAG, "end it, and what it owns"),
         ),
         replies="OK ID:KEY timeout=S",
-        help="Open a session, the owner of ephemeral nodes and locks; any traffic keeps it.",
+        help="Open the owner of ephemeral nodes and locks, or tell its ID:KEY.",
         example=("SESSION timeout=10", "  OK 5f0e9a3c71d2b846:kJ2... timeout=10"),
     ),
     Verb(

@@ -1,7 +1,8 @@
 """Who a client is: what a front end asks of whoever knows secrets and certificates.
 
-A front end knows nothing of either. It asks the gate once for each new connection, and again for each
-secret that a client shows; what the `coord.commands.Caller` it gets may do is the store's to say.
+A front end knows nothing of either. It asks the gate once for each new connection, and again for
+each secret that a client shows; what the `coord.commands.Caller` it gets may do is the store's to
+say.
 """
 
 from __future__ import annotations

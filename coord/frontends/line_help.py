@@ -10,12 +10,79 @@ from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import Final
 
+import msgspec
+
 from coord.errors import CATALOGUE, NoEntry
 from coord.verbs import VERBS, Verb
 
 LINE_LENGTH_MAX: Final = 72
 """Longest text: with ``HELP`` and a tag it still fits a terminal."""
 
+
+class Group(msgspec.Struct, frozen=True):
+    """Verbs that belong together, and what is to be known of all of them."""
+
+    verbs: tuple[str, ...]
+    text: tuple[str, ...] = ()
+
+
+_GROUPS: Final[dict[str, Group]] = {
+    "READING": Group(
+        ("GET", "STAT", "LIST", "WALK"),
+        (
+            "What is read is what was last written, on whatever node. With local it",
+            "is what this node has, at once, also where it has lost the others.",
+        ),
+    ),
+    "WRITING": Group(
+        ("SET", "ADD", "DEL", "REVERT", "OUTCOME"),
+        (
+            "Each write makes a revision and answers it; parents are made with it.",
+            "With id=WORD a write is done once, however often it is sent: again, and",
+            "on any node, it is answered as it was. So nothing is lost or doubled.",
+        ),
+    ),
+    "WATCHING": Group(
+        ("WATCH", "UNWATCH", "WAIT"),
+        ("Every change is told as EVENT rev set|del path [value], in order.",),
+    ),
+    "TRANSACTIONS": Group(
+        ("BEGIN", "CHECK", "COMMIT", "ABORT"),
+        (
+            "All that stands between BEGIN and COMMIT is done at one revision, or",
+            "nothing is: ERR ABORTED 2 ... names the line that was in the way.",
+            "It belongs to the tag of its BEGIN; SET, ADD, DEL, CHECK and GET go in.",
+        ),
+    ),
+    "SESSIONS": Group(
+        ("SESSION", "PING"),
+        (
+            "A session owns ephemeral nodes and locks: they go when it does. Any",
+            "traffic keeps it; silent for its timeout it expires. A connection gets",
+            "one when it first needs one, and that ends with the connection; the one",
+            "that SESSION opens stays, and ID:KEY takes it up again on any node.",
+            "  EVENT 12 jeopardy 5f0e9a3c71d2b846   this node may not keep it alive",
+            "  EVENT 12 safe 5f0e9a3c71d2b846       it is kept again",
+            "  EVENT 14 expired 5f0e9a3c71d2b846    it is over, and all it owned",
+        ),
+    ),
+    "LOCKS": Group(
+        ("LOCK", "UNLOCK"),
+        (
+            "A lock is a node: it holds the value given, and goes with its holder.",
+            "The token that LOCK answers only ever grows. Show it to what the lock",
+            "guards, or bind writes to it: CHECK token=N in a transaction.",
+        ),
+    ),
+    "AUTHORS": Group(
+        ("LOG", "BLAME"),
+        ("Who changed what, from where and when, as far back as history is kept.",),
+    ),
+    "NODE": Group(("AUTH", "REV", "SYNC", "STATUS", "MEMBERS", "HELP", "QUIT")),
+}
+"""Every verb, where a person would look for it; with its text a group fits a screen."""
+
+_VERBS: Final = {verb.name: verb for verb in VERBS}
 _TOPICS: Final[dict[str, tuple[str, ...]]] = {
     "LINES": (
         "A request is a line: [#tag] VERB [option ...] [/path] [value]",
@@ -69,7 +136,8 @@ _TOPICS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def lesson(word: str | None) -> Sequence[str]:
-    """Return the lines that teach ``word``: a verb, a topic, an error code; or the overview.
+    """Return the lines that teach ``word``: a verb, a group of them, a topic, an
+    error code; or the overview.
 
     :raises NoEntry: where there is nothing of that name.
     """
@@ -80,9 +148,10 @@ def lesson(word: str | None) -> Sequence[str]:
         return _errors()
     if name in _TOPICS:
         return _TOPICS[name]
-    for verb in VERBS:
-        if verb.name == name:
-            return _verb(verb)
+    if name in _GROUPS:
+        return _group(_GROUPS[name])
+    if name in _VERBS:
+        return _verb(_VERBS[name])
     if name in CATALOGUE:
         return wrap(f"{name}: {_sentence(CATALOGUE[name].__doc__)}", LINE_LENGTH_MAX)
     raise NoEntry(f"no help on {word[:32]!r}; HELP alone says what there is")
@@ -90,15 +159,26 @@ def lesson(word: str | None) -> Sequence[str]:
 
 def _overview() -> Sequence[str]:
     topics = " ".join(name.lower() for name in (*_TOPICS, "ERRORS"))
+    width = max(map(len, _GROUPS)) + 2
     return [
         "coord: a small tree of values that many machines share.",
         "Type a request and Enter; SET /a hello, then GET /a, is a good start.",
         "",
-        *_filled((verb.usage() for verb in VERBS), "   "),
+        *(f"{name.lower():{width}}{' '.join(group.verbs)}" for name, group in _GROUPS.items()),
         "",
-        "HELP and a verb tells all about it, as in HELP SET. Then there is",
-        f"HELP and one of: {topics}",
+        "HELP and a verb tells all about it, as in HELP SET. HELP and a word on",
+        "the left shows how its verbs are written, as in HELP writing.",
+        "Then there is HELP and one of:",
+        f"  {topics}",
     ]
+
+
+def _group(group: Group) -> Sequence[str]:
+    lines = [*group.text, ""] if group.text else []
+    for name in group.verbs:
+        verb = _VERBS[name]
+        lines += [verb.usage(), f"  {verb.help}"]
+    return lines
 
 
 def _verb(verb: Verb) -> Sequence[str]:

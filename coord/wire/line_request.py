@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from math import ceil
 from typing import Any, Final, TypeAlias, cast
 
 import msgspec
@@ -24,7 +25,7 @@ import msgspec
 from coord import paths
 from coord.commands import Command, Once
 from coord.errors import BadPath, BadRequest, CoordError, TooLarge, UnknownVerb
-from coord.limits import TAG_LENGTH_MAX, VALUE_BYTES_MAX, WORD_LENGTH_MAX
+from coord.limits import SPAN_SECONDS_MAX, TAG_LENGTH_MAX, VALUE_BYTES_MAX, WORD_LENGTH_MAX
 from coord.verbs import ONCE, VERBS, Kind, Option, Target, Value, Verb
 
 NUMBER_MAX: Final = 2**63 - 1
@@ -288,7 +289,7 @@ class Grammar:
             case Kind.SECONDS:
                 return _seconds(option, text)
             case Kind.MILLISECONDS:
-                return round(1000 * _seconds(option, text))
+                return _milliseconds(option, text)
             case Kind.WORD:
                 return _word(option.name + "=", text)
             case Kind.SESSION:
@@ -345,6 +346,14 @@ def _seconds(option: Option, text: bytes) -> float:
     if not _SECONDS.fullmatch(text):
         raise BadRequest(f"{option.name}= wants seconds, such as 2 or 0.5")
     return float(text)
+
+
+def _milliseconds(option: Option, text: bytes) -> int:
+    """Take a span of time: never less than was asked for, and nothing only where 0 was."""
+    seconds = _seconds(option, text)
+    if seconds > SPAN_SECONDS_MAX:
+        raise BadRequest(f"{option.name}= is at most {SPAN_SECONDS_MAX:.0f} seconds")
+    return ceil(round(1000 * seconds, 6))
 
 
 def _remember(known: dict[bytes, Any], written: bytes, name: Any) -> None:

@@ -132,10 +132,9 @@ class Verbs(LineCase):
         """What is wrong with a request is told by its code, and the connection goes on."""
         for line, code in (
             (b"FROB /a", b"UNKNOWN_VERB"),
-            (b"BEGIN", b"UNKNOWN_VERB"),
-            (b"LOCK /a", b"UNKNOWN_VERB"),
-            (b"SET ephemeral /a x", b"BAD_REQUEST"),
-            (b"SET ttl=3 /a x", b"BAD_REQUEST"),
+            (b"MEMBER add n4", b"UNKNOWN_VERB"),
+            (b"SET seq /a x", b"BAD_REQUEST"),
+            (b"SET ttl=x /a x", b"BAD_REQUEST"),
             (b"GET foo", b"BAD_REQUEST"),
             (b"GET /a//b", b"BAD_PATH"),
             (b"WATCH /a/", b"BAD_GLOB"),

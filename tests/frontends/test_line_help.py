@@ -10,7 +10,7 @@ from tests.frontends.test_line import LineCase
 WORDS = (
     None,
     "errors",
-    *(topic.lower() for topic in line_help._TOPICS),
+    *(word.lower() for word in (*line_help._TOPICS, *line_help._GROUPS)),
     *(verb.name for verb in VERBS),
     *CATALOGUE,
 )
@@ -30,12 +30,21 @@ class Lessons(LineCase):
             self.assertEqual(reply[-1], b"END 0")
 
     def test_overview(self) -> None:
-        """HELP alone shows how each verb is written, and every word that HELP knows."""
+        """HELP alone names each verb once, in a group, and every word that HELP knows."""
         text = self.client.ask(b"help\n").decode()
         for verb in VERBS:
-            self.assertIn(verb.usage(), text)
-        for topic in (*line_help._TOPICS, "ERRORS"):
-            self.assertIn(f" {topic.lower()}", text)
+            self.assertIn(verb.name, text.split())
+        for word in (*line_help._TOPICS, *line_help._GROUPS, "ERRORS"):
+            self.assertIn(f" {word.lower()}", text)
+        grouped = [name for group in line_help._GROUPS.values() for name in group.verbs]
+        self.assertEqual(sorted(grouped), sorted(verb.name for verb in VERBS))
+
+    def test_groups(self) -> None:
+        """HELP and the name of a group shows how each of its verbs is written."""
+        for name, group in line_help._GROUPS.items():
+            text = self.client.ask(f"HELP {name}\n".encode()).decode()
+            for verb in VERBS:
+                self.assertEqual(verb.name in group.verbs, f"HELP {verb.usage()}\n" in text)
 
     def test_verbs(self) -> None:
         """HELP and a verb, in any case, shows its grammar, options and replies."""

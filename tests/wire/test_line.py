@@ -153,9 +153,10 @@ class Literals(SynchronousTestCase):
     def test_refused_requests(self) -> None:
         """The bytes after a request that is refused are never taken for requests."""
         for line, error in (
-            (b"LOCK /a {7}", UnknownVerb),
-            (b"AUTH {7}", UnknownVerb),
-            (b"SET ttl=5 /a {7}", BadRequest),
+            (b"MEMBER add /a {7}", UnknownVerb),
+            (b"FROB {7}", UnknownVerb),
+            (b"SET ttl=x /a {7}", BadRequest),
+            (b"UNLOCK /a {7}", BadRequest),
             (b"GET /a {7}", BadRequest),
             (b"#bad! SET /a {7}", BadRequest),
         ):

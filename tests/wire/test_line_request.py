@@ -5,24 +5,37 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from coord.commands import (
+    Abort,
     Add,
+    Auth,
+    Begin,
+    Blame,
+    Check,
+    Commit,
     Delete,
     Get,
     Help,
     List,
+    Lock,
+    Log,
     Members,
+    Once,
+    Outcome,
     Ping,
     Quit,
     Rev,
+    Revert,
+    Session,
     Set,
     Stat,
     Status,
     Sync,
+    Unlock,
     Unwatch,
     Wait,
     Walk,
     Watch,
-)
+)  # fmt: skip
 from coord.errors import (
     BadGlob,
     BadPath,
@@ -36,6 +49,78 @@ from coord.wire.line import Grammar, Parsed, RequestParser, Tagged
 from coord.wire.line_request import KNOWN_NAMES_MAX, NUMBER_MAX
 
 
+FORMS: list[tuple[bytes, Parsed]] = [
+    (b"GET /a", Get("/a")),
+    (b"get /a", Get("/a")),
+    (b"gEt LOCAL Rev=7 /a/b", Get("/a/b", local=True, rev=7)),
+    (b"GET rev=7 local /a", Get("/a", local=True, rev=7)),
+    (b"SET /a hello, world", Set("/a", b"hello, world")),
+    (b"SET if=0 /a again", Set("/a", b"again", if_rev=0)),
+    (b"SET ephemeral ttl=2.5 /a x", Set("/a", b"x", ephemeral=True, ttl_ms=2500)),
+    (b"SET ttl=0 id=w-1 /a x", Once("w-1", Set("/a", b"x", ttl_ms=0))),
+    (b"ADD /jobs/j x", Add("/jobs/j", b"x")),
+    (b"ADD ephemeral ttl=1 /a x", Add("/a", b"x", ephemeral=True, ttl_ms=1000)),
+    (b"ADD seq id=w /a x", Once("w", Add("/a", b"x", sequential=True))),
+    (b"add SEQ /jobs/j- x", Add("/jobs/j-", b"x", sequential=True)),
+    (b"DEL /a", Delete("/a")),
+    (b"DEL if=3 tree /a", Delete("/a", if_rev=3, tree=True)),
+    (b"DEL id=%2F:x /a", Once("%2F:x", Delete("/a"))),
+    (b"STAT local /a", Stat("/a", local=True)),
+    (b"STAT rev=1 /a", Stat("/a", rev=1)),
+    (b"LIST /", List("/")),
+    (b"LIST local rev=2 /a", List("/a", local=True, rev=2)),
+    (b"WALK /**", Walk("/**")),
+    (
+        b"WALK local rev=9 after=/a%20b limit=3 /x/*",
+        Walk("/x/*", local=True, rev=9, after="/a b", limit=3),
+    ),
+    (b"WATCH /a/?", Watch("/a/?")),
+    (b"WATCH from=0 /a", Watch("/a", after_rev=0)),
+    (b"WATCH diff from=7 /a", Watch("/a", after_rev=7, diff=True)),
+    (b"UNWATCH /a/**", Unwatch("/a/**")),
+    (b"WAIT /a", Wait("/a")),
+    (b"WAIT from=4 timeout=0.25 /a", Wait("/a", after_rev=4, timeout_seconds=0.25)),
+    (b"WAIT timeout=2 /a", Wait("/a", timeout_seconds=2.0)),
+    (b"REV", Rev()),
+    (b"SYNC", Sync()),
+    (b"STATUS", Status()),
+    (b"members", Members()),
+    (b"PING", Ping()),
+    (b"HELP", Help()),
+    (b"HELP set", Help("set")),
+    (b"QUIT", Quit()),
+    (b"BEGIN", Begin()),
+    (b"CHECK if=3 /a", Check("/a", if_rev=3)),
+    (b"check TOKEN=9 if=3 /a", Check("/a", if_rev=3, token=9)),
+    (b"COMMIT", Commit()),
+    (b"COMMIT id=w", Once("w", Commit())),  # type: ignore[arg-type]
+    (b"ABORT", Abort()),
+    (b"SESSION", Session()),
+    (b"SESSION timeout=0.5", Session(timeout_ms=500)),
+    (b"SESSION resume=ab12:k-_", Session(resume=("ab12", "k-_"))),
+    (b"session KEEP", Session(keep=True)),
+    (b"SESSION end", Session(end=True)),
+    (b"LOCK /a", Lock("/a")),
+    (b"LOCK /a ", Lock("/a", b"")),
+    (b"LOCK /a host 7", Lock("/a", b"host 7")),
+    (
+        b"LOCK shared wait=30 delay=1.5 id=w /a x",
+        Once("w", Lock("/a", b"x", shared=True, wait_ms=30_000, delay_ms=1500)),
+    ),
+    (b"UNLOCK /a", Unlock("/a")),
+    (b"UNLOCK id=w /a", Once("w", Unlock("/a"))),
+    (b"OUTCOME w-1", Outcome("w-1")),
+    (b"LOG /**", Log("/**")),
+    (b"LOG local limit=3 /a/*", Log("/a/*", local=True, limit=3)),
+    (b"BLAME /a", Blame("/a")),
+    (b"BLAME local /a", Blame("/a", local=True)),
+    (b"REVERT rev=3 /a", Revert("/a", rev=3)),
+    (b"REVERT if=4 id=w rev=3 /a", Once("w", Revert("/a", rev=3, if_rev=4))),
+    (b"AUTH s3cret with /all kinds=of {1}", Auth(b"s3cret with /all kinds=of {1}")),
+]
+"""Each verb with each of its options."""
+
+
 def parse(line: bytes, grammar: Grammar | None = None) -> Parsed:
     """Return what one line means."""
     (request,) = RequestParser(grammar or Grammar()).feed(line + b"\n")
@@ -47,44 +132,10 @@ class Understood(SynchronousTestCase):
 
     def test_every_form(self) -> None:
         """Each verb is understood with each of its options, in any order and any case."""
-        cases: list[tuple[bytes, Parsed]] = [
-            (b"GET /a", Get("/a")),
-            (b"get /a", Get("/a")),
-            (b"gEt LOCAL Rev=7 /a/b", Get("/a/b", local=True, rev=7)),
-            (b"GET rev=7 local /a", Get("/a", local=True, rev=7)),
-            (b"SET /a hello, world", Set("/a", b"hello, world")),
-            (b"SET if=0 /a again", Set("/a", b"again", if_rev=0)),
-            (b"ADD /jobs/j x", Add("/jobs/j", b"x")),
-            (b"add SEQ /jobs/j- x", Add("/jobs/j-", b"x", sequential=True)),
-            (b"DEL /a", Delete("/a")),
-            (b"DEL if=3 tree /a", Delete("/a", if_rev=3, tree=True)),
-            (b"STAT local /a", Stat("/a", local=True)),
-            (b"STAT rev=1 /a", Stat("/a", rev=1)),
-            (b"LIST /", List("/")),
-            (b"LIST local rev=2 /a", List("/a", local=True, rev=2)),
-            (b"WALK /**", Walk("/**")),
-            (
-                b"WALK local rev=9 after=/a%20b limit=3 /x/*",
-                Walk("/x/*", local=True, rev=9, after="/a b", limit=3),
-            ),
-            (b"WATCH /a/?", Watch("/a/?")),
-            (b"WATCH from=0 /a", Watch("/a", after_rev=0)),
-            (b"UNWATCH /a/**", Unwatch("/a/**")),
-            (b"WAIT /a", Wait("/a")),
-            (b"WAIT from=4 timeout=0.25 /a", Wait("/a", after_rev=4, timeout_seconds=0.25)),
-            (b"WAIT timeout=2 /a", Wait("/a", timeout_seconds=2.0)),
-            (b"REV", Rev()),
-            (b"SYNC", Sync()),
-            (b"STATUS", Status()),
-            (b"members", Members()),
-            (b"PING", Ping()),
-            (b"HELP", Help()),
-            (b"HELP set", Help("set")),
-            (b"QUIT", Quit()),
-        ]
-        for line, command in cases:
-            self.assertEqual(parse(line), command, line)
-        self.assertEqual({type(command) for _, command in cases}, {verb.command for verb in VERBS})
+        for line, command in FORMS:
+            self.assertEqual(parse(line), command, repr(line))
+        seen = {type(command) for _, command in FORMS} - {Once}
+        self.assertEqual(seen, {verb.command for verb in VERBS})
 
     def test_value_byte_for_byte(self) -> None:
         """A value is all that follows one space: more spaces, slashes, braces, any bytes."""
@@ -153,11 +204,11 @@ class Refused(SynchronousTestCase):
     def refused(self, error: type[CoordError], *lines: bytes) -> None:
         """Hold that each line is refused with ``error``, tagged or not."""
         for line in lines:
-            self.assertIsInstance(parse(line), error, line)
+            self.assertIsInstance(parse(line), error, repr(line))
             tagged = parse(b"#t " + line)
             assert isinstance(tagged, Tagged), line
             self.assertEqual(tagged.tag, b"#t ")
-            self.assertIsInstance(tagged.request, error, line)
+            self.assertIsInstance(tagged.request, error, repr(line))
 
     def test_verbs(self) -> None:
         """A word that is no verb is UNKNOWN_VERB, whatever bytes it is made of."""
@@ -166,26 +217,60 @@ class Refused(SynchronousTestCase):
         )
 
     def test_verbs_to_come(self) -> None:
-        """Sessions, locks, transactions and secrets are not known yet."""
-        for verb in (
-            b"BEGIN",
-            b"COMMIT",
-            b"SESSION",
-            b"LOCK /a",
-            b"AUTH x",
-            b"LOG /**",
-            b"CHECK if=1 /a",
-        ):
-            self.refused(UnknownVerb, verb)
+        """A cluster's members are not yet changed from here."""
+        self.refused(UnknownVerb, b"MEMBER", b"MEMBER add n4", b"MEMBER remove n1")
+
+    def test_session(self) -> None:
+        """SESSION takes one option, and an id and a key as SESSION told them."""
+        self.refused(
+            BadRequest,
+            b"SESSION resume=ab",
+            b"SESSION resume=:k",
+            b"SESSION resume=ab:k/",
+            b"SESSION resume",
+            b"SESSION timeout=-1",
+            b"SESSION end=1",
+            b"SESSION /a",
+            b"SESSION 10",
+        )
+
+    def test_spans(self) -> None:
+        """A span is never shorter than was asked for, 0 only where that was, and not endless."""
+        for text, span in ((b"0.0000001", 1), (b"0", 0), (b"1.0001", 1001), (b"8.2", 8200)):
+            self.assertEqual(parse(b"SET ttl=%b /a x" % text), Set("/a", b"x", ttl_ms=span))
+        self.refused(BadRequest, b"SET ttl=9999999999 /a x", b"LOCK wait=315360001 /a")
+
+    def test_words(self) -> None:
+        """The id of a write is 1 to 64 printable characters."""
+        for word in (b"", b"x" * 65, b"\xc3\xa4", b"\x07", b"\x7f"):
+            self.refused(BadRequest, b"SET id=%b /a x" % word, b"OUTCOME " + word)
+        self.refused(BadRequest, b"OUTCOME", b"OUTCOME a b", b"SET id /a x", b"GET id=w /a")
+        longest = b"~" * 64
+        self.assertEqual(parse(b"OUTCOME " + longest), Outcome(longest.decode()))
+
+    def test_secret(self) -> None:
+        """A secret is the rest of the line, or a literal; nothing of it is ever told."""
+        self.refused(BadRequest, b"AUTH", b"AUTH ")
+        self.assertEqual(parse(b"#t auth x "), Tagged(b"#t ", Auth(b"x ")))
+        (request,) = RequestParser(Grammar()).feed(b"AUTH {3}\n\x00 y\n")
+        self.assertEqual(request, Auth(b"\x00 y"))
+        self.assertNotIn("s3cret", repr(parse(b"AUTH s3cret")))
 
     def test_options(self) -> None:
         """An option that a verb has not, has twice or has wrongly is BAD_REQUEST."""
         self.refused(
             BadRequest,
             b"GET foo /a",
-            b"SET ephemeral /a x",
-            b"SET ttl=5 /a x",
-            b"SET id=w /a x",
+            b"SET seq /a x",
+            b"SET ephemeral=1 /a x",
+            b"SET ttl=x /a x",
+            b"ADD if=0 /a x",
+            b"DEL ephemeral /a",
+            b"LOCK if=1 /a",
+            b"COMMIT if=1",
+            b"BEGIN now",
+            b"REVERT /a",
+            b"REVERT if=3 /a",
             b"GET local local /a",
             b"GET rev=1 rev=1 /a",
             b"GET local=1 /a",
@@ -193,9 +278,9 @@ class Refused(SynchronousTestCase):
             b"GET =1 /a",
             b"DEL \xff=1 /a",
         )
-        error = parse(b"SET ephemeral /a x")
+        error = parse(b"SET sticky /a x")
         assert isinstance(error, BadRequest)
-        self.assertIn("'ephemeral'", error.text)
+        self.assertIn("'sticky'", error.text)
 
     def test_numbers(self) -> None:
         """A number is digits, not negative, not above the largest; seconds may have a fraction."""
