@@ -48,7 +48,6 @@ from coord.verbs import VERBS
 from coord.wire.line import Grammar, Parsed, RequestParser, Tagged
 from coord.wire.line_request import KNOWN_NAMES_MAX, NUMBER_MAX
 
-
 FORMS: list[tuple[bytes, Parsed]] = [
     (b"GET /a", Get("/a")),
     (b"get /a", Get("/a")),
