@@ -128,7 +128,10 @@ class Scripts(ConsoleCase):
     def test_each_word(self) -> None:
         """Every word that ends by itself prints plain lines and exits with 0."""
         visit = self.visit()
-        for word in ("status", "members", "tree", "slots", "links", "journal", "help"):
+        for word in (
+            *("status", "members", "tree", "sessions", "locks"),
+            *("slots", "links", "journal", "help"),
+        ):
             done = visit.exec(word)
             self.assertEqual((done.status, done.err, done.is_closed), (0, b"", True), word)
             self.assertNotIn(b"\x1b", done.out)

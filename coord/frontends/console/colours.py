@@ -19,7 +19,8 @@ _STYLES: Final = {
 }
 _NORMAL: Final = "\x1b[0m"
 _WORDS: Final = re.compile(
-    r"(?P<ill>\b(?:down|no quorum|does not serve|candidate|del|ERR|[A-Z]{3,}(?:_[A-Z]+)*(?=:))\b)"
+    r"(?P<ill>\b(?:down|lost|no quorum|does not serve|candidate|del|ERR"
+    r"|[A-Z]{3,}(?:_[A-Z]+)*(?=:))\b)"
     r"|(?P<well>\b(?:serves|set)\b|(?<=[a-z] )up\b(?! \d))"
     r"|(?P<lead>\b(?:leader|leads)\b)"
     r"|(?P<path>(?:(?<=\s)|^)/\S*)"

@@ -20,6 +20,7 @@ from coord.commands import Get, List, Walk
 from coord.errors import BadRequest, CoordError, IsDirectory
 from coord.events import Event
 from coord.frontends.console.colours import clean
+from coord.frontends.console.holdings import lock_lines, session_lines
 from coord.frontends.console.outputs import FAILED, MISUSED, Answer, Output, Question, Stream
 from coord.frontends.console.speech import NotUnderstood, Spoken, parse
 from coord.paths import Glob
@@ -106,6 +107,8 @@ class Words:
                 Word(self.members, "members", is_change=False),
                 Word(self.tree, "tree('/path', limit=100)", is_change=False),
                 Word(self.watch, "watch('/glob/**', rev=N)", is_change=False),
+                Word(self.sessions, "sessions", is_change=False),
+                Word(self.locks, "locks, or locks('/glob/**')", is_change=False),
                 Word(self.slots, "slots", is_change=False),
                 Word(self.links, "links", is_change=False),
                 Word(self.journal, "journal", is_change=False),
@@ -203,6 +206,18 @@ class Words:
             lambda wake: coordinator.watch(compiled, after, wake),
             _event,
         )
+
+    def sessions(self, limit: int | str = TREE_ROWS) -> Answer:
+        """Show who has a session open: from where, since when, and what it owns and waits for."""
+        count = _number(limit, TREE_ROWS_MAX)
+        return Answer(session_lines(self._subjects.coordinator.sessions(), count))
+
+    def locks(self, glob: str = "/**", limit: int | str = TREE_ROWS) -> Answer:
+        """Show who holds which lock and who waits in line; who wait for each other, if any do."""
+        compiled = Glob.parse(_text(glob).encode())
+        count = _number(limit, TREE_ROWS_MAX)
+        locks = self._subjects.coordinator.locks()
+        return Answer(lock_lines(locks, compiled.matches, count))
 
     def slots(self) -> Answer:
         """Show the slots of the log that are open: what is proposed and who has voted for it."""
