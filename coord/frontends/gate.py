@@ -11,7 +11,7 @@ from typing import Protocol
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import ITransport
+from twisted.internet.interfaces import IAddress, ITransport
 
 from coord.commands import Caller, Level
 
@@ -42,19 +42,18 @@ class OpenGate:
 
     def caller(self, transport: ITransport) -> Caller:
         """Return an anonymous caller with the address that it comes from."""
-        return Caller(ANONYMOUS, address_of(transport), Level.ADMIN)
+        return Caller(ANONYMOUS, address_of(transport.getPeer()), Level.ADMIN)
 
     def auth(self, caller: Caller, secret: bytes) -> Deferred[Caller]:
         """Take whatever is shown."""
         return succeed(caller)
 
 
-def address_of(transport: ITransport) -> str:
-    """Return where a connection comes from, as ``host:port``; ``unix`` for a socket of files."""
-    peer = transport.getPeer()
-    match peer:
-        case IPv6Address():
-            return f"[{peer.host}]:{peer.port}"
-        case IPv4Address():
-            return f"{peer.host}:{peer.port}"
+def address_of(address: IAddress) -> str:
+    """Return an address in one word: ``host:port``, or ``unix`` for a socket of files."""
+    match address:
+        case IPv6Address(host=host, port=port):
+            return f"[{host.replace('%', '%25')}]:{port}"
+        case IPv4Address(host=host, port=port):
+            return f"{host}:{port}"
     return "unix"
