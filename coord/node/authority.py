@@ -1,4 +1,4 @@
-"""A private CA for one cluster: its key, and a key and certificate for each node.
+"""A private CA for one cluster: its key, and keys and certificates for nodes and clients.
 
 Used by ``coord init``, ``bin/demo`` and the tests. Whoever can read the CA's key can be any
 node: it is needed only to issue certificates, and belongs on none of the nodes.
@@ -7,6 +7,8 @@ node: it is needed only to issue certificates, and belongs on none of the nodes.
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -23,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from coord.frontends.gate import ANONYMOUS
 from coord.peers.identity import Credentials, valid_node_name
 
 AUTHORITY_VALID: Final = timedelta(days=3652)
@@ -36,6 +39,12 @@ CA_FILE: Final = "ca.pem"
 CA_KEY_FILE: Final = "ca.key"
 CERTIFICATE_FILE: Final = "node.pem"
 KEY_FILE: Final = "node.key"
+CLIENT_CERTIFICATE_FILE: Final = "client.pem"
+CLIENT_KEY_FILE: Final = "client.key"
+_CLIENT: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@+-]{0,62}[A-Za-z0-9])?")
+
+_NODE_USES: Final = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+_CLIENT_USES: Final = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 
 
 class AuthorityError(Exception):
@@ -108,20 +117,57 @@ def issue(
             f"{node!r} is no name for a node: take up to 63 of a-z, 0-9 and -, no - at either"
             " end, and not only digits"
         )
-    directory.mkdir(parents=True, exist_ok=True)
-    key = ec.generate_private_key(ec.SECP256R1())
-    begins = since or _now() - BACKDATED
-    ends = min(begins + valid, authority.certificate.not_valid_after_utc)
-    certificate = _node_certificate(authority, key, node, begins, ends)
-    credentials = Credentials(
+    files = Credentials(
         ca=directory / CA_FILE,
         certificate=directory / CERTIFICATE_FILE,
         key=directory / KEY_FILE,
     )
-    _write_key(credentials.key, key)
-    _write(credentials.certificate, certificate.public_bytes(Encoding.PEM), 0o644)
-    _write(credentials.ca, authority.pem, 0o644)
-    return credentials
+    alternative = x509.SubjectAlternativeName([x509.DNSName(node)])
+    return _issue(files, authority, node, _NODE_USES, [alternative], valid, since)
+
+
+def issue_client(
+    directory: Path, authority: Authority, client: str, valid: timedelta = NODE_VALID
+) -> Credentials:
+    """Make a key and a certificate for a client of the line protocol, as `issue` does for nodes.
+
+    :raises AuthorityError: where no client may be called ``client``.
+    """
+    if _CLIENT.fullmatch(client) is None or client == ANONYMOUS:
+        raise AuthorityError(
+            f"{client!r} is no name for a client: take up to 64 letters and digits, with . _ @ + -"
+            f" between them, and not {ANONYMOUS}"
+        )
+    files = Credentials(
+        ca=directory / CA_FILE,
+        certificate=directory / CLIENT_CERTIFICATE_FILE,
+        key=directory / CLIENT_KEY_FILE,
+    )
+    return _issue(files, authority, client, _CLIENT_USES, [], valid, None)
+
+
+def _issue(
+    files: Credentials,
+    authority: Authority,
+    name: str,
+    uses: Sequence[x509.ObjectIdentifier],
+    more: Sequence[x509.ExtensionType],
+    valid: timedelta,
+    since: datetime | None,
+) -> Credentials:
+    """Make a key, a certificate of ``name``, and write both into their files."""
+    files.key.parent.mkdir(parents=True, exist_ok=True)
+    key = ec.generate_private_key(ec.SECP256R1())
+    begins = since or _now() - BACKDATED
+    ends = min(begins + valid, authority.certificate.not_valid_after_utc)
+    builder = _leaf(authority, key, name, begins, ends)
+    for extension in (x509.ExtendedKeyUsage(uses), *more):
+        builder = builder.add_extension(extension, critical=False)
+    certificate = builder.sign(authority.key, hashes.SHA256())
+    _write_key(files.key, key)
+    _write(files.certificate, certificate.public_bytes(Encoding.PEM), 0o644)
+    _write(files.ca, authority.pem, 0o644)
+    return files
 
 
 def _now() -> datetime:
@@ -163,18 +209,18 @@ def _authority_certificate(key: ec.EllipticCurvePrivateKey, name: str) -> x509.C
     )
 
 
-def _node_certificate(
+def _leaf(
     authority: Authority,
     key: ec.EllipticCurvePrivateKey,
-    node: str,
+    name: str,
     begins: datetime,
     ends: datetime,
-) -> x509.Certificate:
+) -> x509.CertificateBuilder:
+    """Return what all certificates but the CA's own have, not signed yet."""
     issuer = authority.key.public_key()
-    uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     return (
         x509.CertificateBuilder()
-        .subject_name(_name(node))
+        .subject_name(_name(name))
         .issuer_name(authority.certificate.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
@@ -182,11 +228,8 @@ def _node_certificate(
         .not_valid_after(ends)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(node)]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), critical=False)
-        .sign(authority.key, hashes.SHA256())
     )
 
 

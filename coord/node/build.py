@@ -14,6 +14,7 @@ import resource
 import sqlite3
 import sys
 import time
+from functools import partial
 from typing import Any, Final
 
 from twisted.application.service import IService, Service
@@ -21,14 +22,18 @@ from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
+from coord.commands import Level
+from coord.frontends.access import Gate
 from coord.frontends.console.keys import ConsoleError, KeyFile, load_host_key
 from coord.frontends.console.server import ConsoleFactory
 from coord.frontends.console.words import Subjects
 from coord.frontends.line import LineFactory
+from coord.frontends.secrets import Secrets, SecretsError, read_secrets
 from coord.frontends.web.site import StatusSite
 from coord.frontends.web.subjects import Subjects as Shown
 from coord.journal.errors import JournalError
 from coord.journal.sqlite import Journal, open_journal
+from coord.node.certified import line_endpoint
 from coord.node.doors import Door
 from coord.node.settings import Refused, Settings
 from coord.paxos.membership import Configuration, Governs
@@ -80,7 +85,9 @@ class NodeService(Service):
         self._settings = settings
         self._credentials = _credentials(settings)
         self._key_files = _key_files(settings)
-        self._line_doors = [Door(reactor, "listen", one) for one in settings.listen]
+        self._gate = Gate(reactor, _secrets(settings))
+        line_endpoints = partial(line_endpoint, certificate_required=not settings.has_secrets)
+        self._line_doors = [Door(reactor, "listen", one, line_endpoints) for one in settings.listen]
         self._web_door = Door(reactor, "web", settings.web) if settings.web else None
         console = settings.console
         self._console_door = Door(reactor, "console", console) if console else None
@@ -100,8 +107,11 @@ class NodeService(Service):
         """Take all ports, while it is still allowed to take low ones."""
         if self._is_open:
             return
-        for door in filter(None, (*self._line_doors, self._web_door)):
-            door.open(exposed=self._settings.open)
+        settings = self._settings
+        for door, endpoint in zip(self._line_doors, settings.listen, strict=True):
+            door.open(exposed=settings.may_be_exposed(endpoint))
+        if self._web_door is not None:
+            self._web_door.open(exposed=settings.open or settings.has_secrets)
         for door in filter(None, (self._peer_door, self._console_door)):
             door.open()
         self._is_open = True
@@ -277,6 +287,19 @@ def _key_files(settings: Settings) -> list[KeyFile]:
             if path is not None
         ]
     except ConsoleError as error:
+        raise Refused(str(error)) from None
+
+
+def _secrets(settings: Settings) -> Secrets:
+    """Return the secrets that clients may show."""
+    given = {
+        Level.READ: settings.read_secret,
+        Level.WRITE: settings.write_secret,
+        Level.ADMIN: settings.admin_secret,
+    }
+    try:
+        return read_secrets({level: path for level, path in given.items() if path is not None})
+    except SecretsError as error:
         raise Refused(str(error)) from None
 
 

@@ -7,6 +7,7 @@ nothing is accepted before the reactor turns, and by then the door leads to the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -58,15 +59,23 @@ class _Vestibule:
 class Door:
     """One endpoint of ``option``: `open` takes the port, ``listen`` says who answers there.
 
+    ``make`` reads its description.
+
     :raises Refused: where the endpoint string makes no sense.
     """
 
-    def __init__(self, reactor: object, option: str, description: str) -> None:
+    def __init__(
+        self,
+        reactor: object,
+        option: str,
+        description: str,
+        make: Callable[[object, str], IStreamServerEndpoint] = serverFromString,
+    ) -> None:
         self._what = f"--{option} {description}"
         self._vestibule = _Vestibule(self._what)
         self._port: IListeningPort | None = None
         try:
-            self._endpoint = serverFromString(reactor, with_backlog(description))
+            self._endpoint = make(reactor, with_backlog(description))
         except Exception as error:  # each kind of endpoint has errors of its own
             raise Refused(f"{self._what} is no endpoint: {_reason(error)}") from None
 
@@ -87,7 +96,8 @@ class Door:
         host = getattr(self._port.getHost(), "host", None)
         if not exposed and host is not None and not is_loopback(host):
             raise Refused(
-                f"{self._what} can be reached from elsewhere: say --open if that is meant"
+                f"{self._what} can be reached from elsewhere and nobody there is asked who they"
+                " are: give --read-secret or its kin, or --open if that is meant"
             )
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:

@@ -61,7 +61,10 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(name="console", help="endpoint of the SSH console (none; tcp: on loopback)"),
     Option(name="authorized-keys", kind=Kind.FILE, help="keys of who may do all at the console"),
     Option(name="console-readers", kind=Kind.FILE, help="keys of who gets its words, no Python"),
-    Option(name="open", kind=Kind.FLAG, help="let everyone who reaches a listener do all"),
+    Option(name="read-secret", kind=Kind.FILE, help="secrets of those who read, one a line"),
+    Option(name="write-secret", kind=Kind.FILE, help="secrets of those who write"),
+    Option(name="admin-secret", kind=Kind.FILE, help="secrets of those who may do all"),
+    Option(name="open", kind=Kind.FLAG, help="let everyone who reaches a listener write"),
     Option(name="no-leases", kind=Kind.FLAG, help="ask a majority for every read"),
     Option(
         name="lease",
@@ -104,9 +107,6 @@ OPTIONS: Final[tuple[Option, ...]] = (
         help=f"clients connected at one time ({limits.CONNECTIONS_MAX})",
     ),
     _later("zookeeper", Kind.TEXT, "endpoint for ZooKeeper's clients"),
-    _later("read-secret", Kind.FILE, "secret of those who read"),
-    _later("write-secret", Kind.FILE, "secret of those who write"),
-    _later("admin-secret", Kind.FILE, "secret of those who may do all"),
     _later("observer", Kind.FLAG, "learn and serve reads, without a vote"),
 )
 

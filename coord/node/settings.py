@@ -28,6 +28,8 @@ LINE_PORT: Final = 8046
 WEB_PORT: Final = 8056
 LISTEN: Final = f"tcp:{LINE_PORT}:interface=127.0.0.1"
 WEB: Final = f"tcp:{WEB_PORT}:interface=127.0.0.1"
+CLIENT_AUTHORITY: Final = "clientCA"
+"""The word of an ``ssl:`` endpoint for whose certificates its clients have."""
 NO_PEERS: Final = "localhost:0"
 """The address of a node that listens to no peer."""
 LEASE_SECONDS_MIN: Final = 6 * limits.TICK_SECONDS
@@ -51,7 +53,8 @@ class Settings:
     ``peers`` holds name and ``host:port`` of every node of the cluster, this one
     included, sorted by name. ``listen``, ``peer_listen`` and ``web`` are Twisted endpoint
     strings, and so is ``console``; ``peer_listen`` and the three files of mutual TLS are
-    there together or not at all, ``console`` and one of its files of keys likewise.
+    there together or not at all, ``console`` and one of its files of keys likewise. The files of
+    secrets are not opened here (`coord.frontends.secrets`).
     """
 
     node: str = "n1"
@@ -67,6 +70,9 @@ class Settings:
     console: str | None = None
     authorized_keys: Path | None = None
     console_readers: Path | None = None
+    read_secret: Path | None = None
+    write_secret: Path | None = None
+    admin_secret: Path | None = None
     open: bool = False
     leases: bool = True
     lease_seconds: float = limits.LEASE_SECONDS
@@ -77,6 +83,15 @@ class Settings:
     line_bytes_max: int = limits.LINE_BYTES_MAX
     value_bytes_max: int = limits.VALUE_BYTES_MAX
     connections_max: int = limits.CONNECTIONS_MAX
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether clients are asked who they are."""
+        return any((self.read_secret, self.write_secret, self.admin_secret))
+
+    def may_be_exposed(self, listen: str) -> bool:
+        """Say whether others than this machine may reach an endpoint of the line protocol."""
+        return self.open or self.has_secrets or asks_for_certificates(listen)
 
 
 def read_toml(path: Path) -> dict[str, object]:
@@ -303,22 +318,31 @@ _KINDS: Final = ("tcp", "tcp6", "ssl", "unix", "systemd")
 
 def _check_exposure(settings: Settings) -> None:
     """Refuse a listener that strangers can reach, unless it was said to be meant."""
-    if settings.open:
-        return
-    for option, endpoint in (
-        *(("listen", one) for one in settings.listen),
-        *([("web", settings.web)] if settings.web else []),
-    ):
-        if split_endpoint(endpoint)[0] not in _KINDS:
-            raise Refused(
-                f"--{option} {endpoint} begins with none of tcp:, tcp6:, ssl:, unix:, systemd: and"
-                " may be reached from elsewhere: take one of these, or --open if that is meant"
-            )
-        if not is_local(endpoint):
-            raise Refused(
-                f"--{option} {endpoint} can be reached from elsewhere and anyone may do all:"
-                " add :interface=127.0.0.1, or --open if that is meant"
-            )
+    for endpoint in settings.listen:
+        if not settings.may_be_exposed(endpoint):
+            _check_local("listen", endpoint, "--read-secret and its kin, ssl: with clientCA=, ")
+    if settings.web and not settings.open and not settings.has_secrets:
+        _check_local("web", settings.web, "--read-secret and its kin, ")
+
+
+def _check_local(option: str, endpoint: str, otherwise: str) -> None:
+    """Raise `Refused` where others than this machine reach an endpoint."""
+    if split_endpoint(endpoint)[0] not in _KINDS:
+        raise Refused(
+            f"--{option} {endpoint} begins with none of tcp:, tcp6:, ssl:, unix:, systemd: and"
+            " may be reached from elsewhere: take one of these, or --open if that is meant"
+        )
+    if not is_local(endpoint):
+        raise Refused(
+            f"--{option} {endpoint} can be reached from elsewhere and nobody there is asked who"
+            f" they are: add :interface=127.0.0.1, {otherwise}or --open if that is meant"
+        )
+
+
+def asks_for_certificates(endpoint: str) -> bool:
+    """Say whether an endpoint knows its clients by certificates (`coord.node.certified`)."""
+    kind, _, options = split_endpoint(endpoint)
+    return kind == "ssl" and CLIENT_AUTHORITY in options
 
 
 def is_local(endpoint: str) -> bool:

@@ -66,6 +66,9 @@ class Defaults(SynchronousTestCase):
             "peer": ["n1=10.0.0.1:1"],
             "web": "none",
             "console-readers": "r",
+            "read-secret": "r",
+            "write-secret": "w",
+            "admin-secret": "a",
             "open": True,
             "no-leases": True,
             "lease": "0.7",
@@ -169,7 +172,18 @@ class Exposure(SynchronousTestCase):
         ):
             error = self.assertRaises(Refused, parse, {name: value})
             self.assertIn("--open", str(error))
+            self.assertIn("--read-secret", str(error))
             parse({name: value, "open": True})
+            for option in ("read-secret", "write-secret", "admin-secret"):
+                parse({name: value, option: "file"})
+
+    def test_certificates(self) -> None:
+        """A listener that asks for certificates may be reached; one beside it, or a page, not."""
+        asking = "ssl:8046:privateKey=k:clientCA=ca.pem"
+        parse({"listen": [asking]})
+        for name, value in (("listen", [asking, "tcp:1"]), ("web", asking)):
+            self.assertIn(f"--{name}", str(self.assertRaises(Refused, parse, {name: value})))
+        self.assertRaises(Refused, parse, {"listen": ["tcp:1:clientCA=ca.pem"]})
 
     def test_here(self) -> None:
         """Loopback of either kind and sockets in the file system are this machine's own."""

@@ -61,7 +61,7 @@ class CommandLine(SynchronousTestCase):
 
     def test_later(self) -> None:
         """What is not in this version is refused also where it stands on the command line."""
-        for words in (("--observer",), ("--console", "tcp:1"), ("--admin-secret", "f")):
+        for words in (("--observer",), ("--console", "tcp:1"), ("--zookeeper", "tcp:1")):
             self.assertRaises(Refused, told(*words).settings)
 
     def test_pid_file(self) -> None:
