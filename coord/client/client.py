@@ -20,9 +20,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from coord import commands
-from coord.client.conversation import Exchange
 from coord.client.dialler import Dialling, endpoint, make_dialler
 from coord.client.errors import Closed, NoServer
+from coord.client.exchange import Exchange
 from coord.client.following import Following
 from coord.client.link import Link
 from coord.client.replies import Done

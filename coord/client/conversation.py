@@ -6,7 +6,10 @@ Three sorts of exchange:
   that see them.
 * What may take long, or must not wait behind others, has a tag: rows, watches, waits, and
   whatever a server can answer at once by itself (``local``, ``REV``, ``PING``).
-* A watch goes on: it is told its first revision, then events, until an error ends it.
+* A watch goes on: it is told its first revision, or how things differ from what was, then
+  events, until an error ends it.
+
+Beside the answers a server says unasked what befalls the connection's session.
 
 ``UNWATCH`` ends *all* watches of a connection on a glob, and says nothing of one that is only
 just being opened. So for one glob these take turns: no ``UNWATCH`` while a ``WATCH`` is not
@@ -17,70 +20,16 @@ another are told `Lagged`: they begin again where they are.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final
+from typing import Any
 
 from coord import commands, paths
 from coord.client.errors import Junk
-from coord.client.replies import Done, End, Item, Reply, ReplyParser
-from coord.client.requests import line
-from coord.client.rows import Names, Page
+from coord.client.exchange import Exchange
+from coord.client.replies import Differs, End, Item, Reply, ReplyParser
+from coord.client.rows import Difference
 from coord.errors import CoordError, Lagged
-from coord.events import Event
-from coord.results import Facts, Items, Point, Row, Value, Written
-
-_UNTAGGED: Final = (commands.Set, commands.Add, commands.Delete)
-_IN_ORDER_UNLESS_LOCAL: Final = (commands.Get, commands.Stat, commands.Sync)
-_ROWS: Final[dict[type, type]] = {
-    commands.List: Item,
-    commands.Walk: Row,
-    commands.Status: Item,
-    commands.Members: Item,
-    commands.Help: Item,
-}
-_ANSWERS: Final[dict[type, type]] = {
-    commands.Get: Value,
-    commands.Set: Written,
-    commands.Add: Written,
-    commands.Delete: Written,
-    commands.Stat: Facts,
-    commands.Sync: Written,
-    commands.Rev: Written,
-    commands.Unwatch: Written,
-    commands.Ping: Done,
-    commands.Quit: Done,
-    commands.Wait: Event,
-}
-_POINTS: Final = (commands.Sync, commands.Rev, commands.Unwatch)
-
-
-class Exchange:
-    """One request, its line, and what becomes of it.
-
-    :param command: what is asked.
-    :param tagged: whether it must have a tag, so that nothing waits behind it, nor it behind
-        others; what needs one has it anyway.
-    :raises CoordError: where no server would understand the command.
-    """
-
-    __slots__ = ("command", "line", "rows", "tag", "tagged")
-
-    def __init__(self, command: commands.Command, *, tagged: bool = False) -> None:
-        self.command = command
-        self.line = line(command)
-        self.tagged = tagged or _needs_tag(command)
-        self.tag = b""
-        self.rows: list[Any] | None = None
-
-    def told(self, outcome: Any) -> None:
-        """Hear the answer: a result or a `CoordError`, as a value."""
-        raise NotImplementedError
-
-
-def _needs_tag(command: commands.Command) -> bool:
-    kind = type(command)
-    if kind in _UNTAGGED:
-        return False
-    return kind not in _IN_ORDER_UNLESS_LOCAL or getattr(command, "local", False)
+from coord.events import Event, SessionEvent
+from coord.results import Point, Row, Written
 
 
 class _OneGlob:
@@ -110,9 +59,13 @@ class _Ending(Exchange):
 
 
 class Conversation:
-    """What one connection asked and is still to be told."""
+    """What one connection asked and is still to be told.
 
-    def __init__(self) -> None:
+    :param troubled: who is told of what befalls the session of the connection.
+    """
+
+    def __init__(self, troubled: Exchange | None = None) -> None:
+        self._troubled = troubled
         self._parser = ReplyParser()
         self._outbox: list[bytes] = []
         self._in_order: deque[Exchange] = deque()
@@ -138,15 +91,15 @@ class Conversation:
     # -- asking -------------------------------------------------------------------------------
     def ask(self, exchange: Exchange) -> None:
         """Send a request with the next `take_outbox`; one that was sent before begins anew."""
-        exchange.rows = None
+        exchange.begin()
         if not exchange.tagged:
             self._in_order.append(exchange)
-            self._outbox.append(exchange.line)
+            self._outbox += exchange.lines
             return
         self._tags += 1
         exchange.tag = b"#%d" % self._tags
         self._tagged[exchange.tag] = exchange
-        self._outbox.append(b"%b %b" % (exchange.tag, exchange.line))
+        self._outbox += [b"%b %b" % (exchange.tag, line) for line in exchange.lines]
 
     def watch(self, exchange: Exchange) -> None:
         """Open a watch, at once or when its glob is free for it."""
@@ -204,14 +157,18 @@ class Conversation:
         done: list[tuple[Exchange, Any]] = []
         in_order = self._in_order
         for tag, reply in self._parser.feed(chunk):
+            if type(reply) is SessionEvent:
+                if self._troubled is not None:
+                    done.append((self._troubled, reply))
+                continue
             waiting = in_order[0] if in_order else None
             exchange = self._tagged.get(tag) if tag else waiting
             if exchange is None:
                 raise Junk(f"{type(reply).__name__} answers nothing that was asked")
-            if type(exchange.command) is commands.Watch:
+            if exchange.kind is commands.Watch:
                 self._watched(exchange, reply, done)
                 continue
-            outcome = _outcome(exchange, reply)
+            outcome = exchange.outcome(reply)
             if outcome is None:
                 continue
             if tag:
@@ -233,13 +190,14 @@ class Conversation:
             del self._tagged[exchange.tag]
             del glob.watches[exchange]
             self._watching -= not is_new
-        elif is_new and type(reply) is Written and reply.path is None:
-            exchange.rows = []
-            outcome = Point(reply.rev)
+        elif is_new:
+            outcome = _opened(exchange, reply)
             self._watching += 1
-        elif is_new or type(reply) is not Event:
+        elif exchange.rows:
+            outcome = _difference(exchange, reply)
+        elif type(reply) is not Event:
             raise Junk(f"{type(reply).__name__} is no answer to a watch")
-        if exchange not in glob.unwanted:
+        if exchange not in glob.unwanted and outcome is not None:
             done.append((exchange, outcome))
         if isinstance(reply, CoordError):
             glob.unwanted.discard(exchange)
@@ -262,38 +220,40 @@ class Conversation:
         self._settle(glob, request.glob)
 
 
-def _outcome(exchange: Exchange, reply: Reply) -> Any:
-    """Return what a reply makes of an exchange; ``None`` where more rows are to come."""
-    command = exchange.command
-    kind = type(command)
-    if isinstance(reply, CoordError):
-        return reply
-    row = _ROWS.get(kind)
-    if row is None:
-        if type(reply) is not _ANSWERS[kind]:
-            raise Junk(f"{type(reply).__name__} is no answer to {kind.__name__}")
-        if kind in _POINTS:
-            return Point(reply.rev)  # type: ignore[union-attr]
-        if kind is commands.Add and reply.path is None:  # type: ignore[union-attr]
-            raise Junk("an answer to Add names the node")
-        return reply
-    if exchange.rows is None:
-        exchange.rows = []
-    if type(reply) is row:
-        exchange.rows.append(reply)
+def _opened(watch: Exchange, reply: Reply) -> Point | None:
+    """Return where a watch begins; ``None`` where it is told first how things differ."""
+    watch.rows = []
+    if type(reply) is Written and reply.path is None:
+        return Point(reply.rev)
+    if type(reply) is Differs and watch.command.diff:  # type: ignore[union-attr]
+        watch.rows.append(reply)
+        return None
+    raise Junk(f"{type(reply).__name__} is no answer to a watch")
+
+
+def _difference(watch: Exchange, reply: Reply) -> Difference | None:
+    """Take a row of how things differ; return all of them once they are whole."""
+    rows = watch.rows
+    assert rows, "it begins with the revision that it is of"
+    if type(reply) is Row:
+        rows.append(reply)
+        return None
+    if type(reply) is Item:
+        rows.append(_path(reply))
         return None
     if type(reply) is not End:
-        raise Junk(f"{type(reply).__name__} is no row of {kind.__name__}")
-    rows, exchange.rows = exchange.rows, None
-    return _table(kind, reply.rev, rows)
+        raise Junk(f"{type(reply).__name__} is no row of a difference")
+    watch.rows = []
+    return Difference(
+        rev=reply.rev,
+        after_rev=watch.command.after_rev or 0,  # type: ignore[union-attr]
+        changed=tuple(row for row in rows if isinstance(row, Row)),
+        unchanged=tuple(row for row in rows if isinstance(row, str)),
+    )
 
 
-def _table(kind: type, rev: int, rows: list[Any]) -> Names | Page | Items:
-    if kind is commands.Walk:
-        return Page(rev, tuple(rows))
-    if kind is not commands.List:
-        return Items(rev, tuple(row.text.decode("utf-8", "replace") for row in rows))
+def _path(item: Item) -> str:
     try:
-        return Names(rev, tuple(paths.decode(b"/" + row.text)[1:] for row in rows))
+        return paths.decode(item.text)
     except CoordError as error:
         raise Junk(error.text) from None

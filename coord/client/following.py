@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from coord import commands
-from coord.client.conversation import Exchange
+from coord.client.exchange import Exchange
 from coord.client.link import Link
 from coord.client.watch import Watch
 from coord.errors import CoordError, Lagged, Overloaded, TimedOut, Unavailable

@@ -19,8 +19,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from coord import commands
-from coord.client.conversation import Conversation, Exchange
+from coord.client.conversation import Conversation
 from coord.client.errors import Junk
+from coord.client.exchange import Exchange
 from coord.errors import CoordError, Unavailable
 from coord.limits import (
     CLIENT_PING_SECONDS,

@@ -19,13 +19,40 @@ import msgspec
 from coord import paths
 from coord.client.errors import Junk
 from coord.errors import CATALOGUE, CoordError
-from coord.events import Event, Kind
+from coord.events import Event, Kind, SessionEvent, Trouble
 from coord.limits import LITERAL_BYTES_MAX, REPLY_LINE_BYTES_MAX
 from coord.results import Facts, Row, Value, Written
 
 
 class Done(msgspec.Struct, frozen=True):
     """``OK`` and nothing more."""
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """``OK QUEUED``: a line of a transaction was taken."""
+
+
+class Allowed(msgspec.Struct, frozen=True, gc=False):
+    """What a secret allows: ``read``, ``write`` or ``admin``."""
+
+    level: str
+
+
+class Credentials(msgspec.Struct, frozen=True, gc=False):
+    """A session, the key to take it up with (empty where it was not told), and its timeout."""
+
+    session: str
+    key: str
+    timeout_ms: int
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.session!r}, ..., {self.timeout_ms})"
+
+
+class Differs(msgspec.Struct, frozen=True, gc=False):
+    """A watch begins with how things differ: rows of a picture of ``rev`` follow."""
+
+    rev: int
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
@@ -40,13 +67,23 @@ class End(msgspec.Struct, frozen=True, gc=False):
     rev: int
 
 
-Reply: TypeAlias = Done | Written | Value | Row | Item | End | Facts | Event | CoordError
+Reply: TypeAlias = (
+    Done | Taken | Allowed | Credentials | Differs
+    | Written | Value | Row | Item | End | Facts | Event | SessionEvent | CoordError
+)  # fmt: skip
 Told: TypeAlias = tuple[bytes, Reply]
 """The tag, with its ``#``, or nothing; and what was said."""
 
 _LITERAL: Final = re.compile(rb"\{([0-9]{1,12})\}")
 _KINDS: Final = {b"set": Kind.SET, b"del": Kind.DEL}
+_TROUBLES: Final = {kind.value.encode(): kind for kind in Trouble}
 _DONE: Final = Done()
+_WORDS: Final[dict[bytes, Reply]] = {
+    b"": _DONE,
+    b"QUEUED": Taken(),
+    **{word.encode(): Allowed(word) for word in ("read", "write", "admin")},
+}
+_TIMEOUT: Final = b"timeout="
 
 
 class ReplyParser:
@@ -127,10 +164,14 @@ class ReplyParser:
 
     # -- one for each first word ------------------------------------------------------------
     def _ok(self, rest: bytes) -> Reply:
-        if not rest:
-            return _DONE
-        rev, space, path = rest.partition(b" ")
-        return Written(_number(rev), paths.decode(path) if space else None)
+        word, space, more = rest.partition(b" ")
+        if not space:
+            return Written(_number(word), None) if word[:1].isdigit() else _WORDS[word]
+        if more.startswith(_TIMEOUT):
+            return _credentials(word, more[len(_TIMEOUT) :])
+        if more == b"diff":
+            return Differs(_number(word))
+        return Written(_number(word), paths.decode(more))
 
     def _value(self, rest: bytes) -> Reply | None:
         rev, space, value = rest.partition(b" ")
@@ -149,6 +190,8 @@ class ReplyParser:
     def _event(self, rest: bytes) -> Reply | None:
         rev, kind, target = rest.split(b" ", 2)
         number = _number(rev)
+        if kind in _TROUBLES:
+            return SessionEvent(number, _TROUBLES[kind], target.decode("ascii"))
         if _KINDS[kind] is Kind.DEL:
             return Event(number, Kind.DEL, paths.decode(target))
         name, space, value = target.partition(b" ")
@@ -192,6 +235,14 @@ def _number(digits: bytes) -> int:
     if not digits.isdigit() or len(digits) > 19:
         raise Junk(f"no number: {digits[:40]!r}")
     return int(digits)
+
+
+def _credentials(word: bytes, seconds: bytes) -> Credentials:
+    session, _, key = word.decode("ascii").partition(":")
+    timeout_ms = round(float(seconds) * 1000)
+    if not session or timeout_ms <= 0:
+        raise Junk("a session without an id or a timeout")
+    return Credentials(session, key, timeout_ms)
 
 
 def _facts(path: str, facts: dict[str, str]) -> Facts:

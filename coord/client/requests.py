@@ -10,7 +10,7 @@ import re
 from typing import Any, Final
 
 from coord import paths
-from coord.commands import Auth, Command, Get, Once, Set
+from coord.commands import Auth, Command, Get, Look, Once, Part, Set, Transaction
 from coord.errors import TooLarge
 from coord.limits import SKIPPED_BYTES_MAX
 from coord.verbs import ONCE, VERBS, Kind, Target, Value, Verb
@@ -19,6 +19,8 @@ from coord.wire.line_reply import written
 _VERBS: Final[dict[type, Verb]] = {verb.command: verb for verb in VERBS}
 _UNSAFE: Final = re.compile(rb"[\x00-\x20\x7f]")
 _WILD: Final = re.compile(r"[*?]")
+_BEGIN: Final = b"BEGIN\n"
+_COMMIT: Final = b"COMMIT\n"
 
 
 def exactly(path: str) -> str:
@@ -42,8 +44,33 @@ def path_line(path: str) -> bytes:
     return paths.encode(paths.validate(path))
 
 
+def lines(command: Command) -> tuple[bytes, ...]:
+    """Return all lines that ask for ``command``: of a transaction several, each with its answer.
+
+    :raises CoordError: as in `line`.
+    """
+    if isinstance(command, Transaction):
+        return (_BEGIN, *map(_part, command.parts), _COMMIT)
+    if isinstance(command, Once) and isinstance(command.write, Transaction):
+        return named(lines(command.write), command.word)
+    return (line(command),)
+
+
+def named(asked: tuple[bytes, ...], word: str) -> tuple[bytes, ...]:
+    """Return the lines of a write with the id ``word`` put in."""
+    last = asked[-1]
+    end = 6 if last == _COMMIT else last.index(b" ")
+    return (*asked[:-1], b"%b id=%b%b" % (last[:end], word.encode(), last[end:]))
+
+
+def _part(part: Part) -> bytes:
+    return line(Get(part.path) if isinstance(part, Look) else part)
+
+
 def line(command: Command) -> bytes:
     """Return the line, or line and literal, that asks for ``command``; ended by LF.
+
+    Not of a transaction, which has several: see `lines`.
 
     :raises CoordError: where no server would understand it: a bad path or glob, a value so
         large that the connection would not survive it.

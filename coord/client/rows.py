@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from coord.results import Row
+from coord.results import Entry, Row
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -28,3 +28,24 @@ class Member(msgspec.Struct, frozen=True):
     address: str
     part: str
     is_up: bool
+
+
+class Entries(msgspec.Struct, frozen=True):
+    """Changes, newest first, a picture of revision ``rev``: what ``LOG`` and ``BLAME`` tell."""
+
+    rev: int
+    entries: tuple[Entry, ...]
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """How what a watch sees differs at ``rev`` from what it was at ``after_rev``, long ago.
+
+    ``changed`` are the nodes whose value changed since then, as they are now; ``unchanged`` the
+    paths of those that match and whose value did not. What is in neither is not there any
+    more: whoever had it deletes it. What happened in between is not told.
+    """
+
+    rev: int
+    after_rev: int
+    changed: tuple[Row, ...]
+    unchanged: tuple[str, ...]

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from coord import commands
-from coord.client.conversation import Conversation, Exchange
+from coord.client.conversation import Conversation
 from coord.client.errors import Junk
+from coord.client.exchange import Exchange
 from coord.client.rows import Names, Page
 from coord.errors import Lagged, NoEntry, TooLate
 from coord.events import Event, Kind
