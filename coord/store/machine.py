@@ -21,6 +21,7 @@ from coord.commands import CLUSTER, Caller, Read, Write
 from coord.limits import HISTORY_REVISIONS, PICTURE_REVISIONS_MAX
 from coord.paths import Glob
 from coord.results import LockRow, Result, Rows, SessionRow
+from coord.store.access import Access
 from coord.store.history import History, Pins
 from coord.store.news import News, Span
 from coord.store.picture import IMAGE_VERSION, MAGIC, Header, Picture
@@ -76,10 +77,12 @@ class Store:
         self._picture_revisions = picture_revisions
         self._rows = Pins()
         self._images = Pins()
-        self._watches = Watches(self._history)
+        self._access = Access(self._tree.live)
+        self._watches = Watches(self._history, self._access)
         self._encode = msgspec.msgpack.Encoder().encode
         self._writes = Writer(self._tree, self._history, self._sequences).by_type
-        self._reads = Reader(self._tree, self._history, self._rows).by_type
+        self._reader = Reader(self._tree, self._history, self._rows, self._access)
+        self._reads = self._reader.by_type
 
     @property
     def rev(self) -> int:
@@ -147,8 +150,10 @@ class Store:
         """Return how what matches now differs from what was there at a revision long gone.
 
         A `Row` for each node whose value changed since, the path of each whose value did not.
+
+        :raises Denied: when the caller may read nothing that matches.
         """
-        raise NotImplementedError
+        return self._reader.difference(glob, after_rev, caller)
 
     def apply(self, write: Write, time_ms: int, caller: Caller = CLUSTER) -> Outcome:
         """Do one write, stamped with the time it was proposed at.
@@ -180,7 +185,7 @@ class Store:
 
         `Rows` hold history until they end or are closed.
         """
-        return self._reads[type(read)](read)
+        return self._reads[type(read)](read, caller)
 
     def watch(
         self,
@@ -193,9 +198,10 @@ class Store:
 
         A watch that begins in the past is ready at once, and ``publish`` will not say so.
         ``after_rev`` may be in the future. Raises `TooLate`, naming the oldest revision to go
-        on from, where ``after_rev`` is older than that.
+        on from, where ``after_rev`` is older than that, and `Denied` where the caller may read
+        nothing that matches.
         """
-        return self._watches.add(glob, after_rev, wake)
+        return self._watches.add(glob, after_rev, wake, caller)
 
     def picture(self) -> Picture:
         """Begin an image of all that can be read now; only between batches."""

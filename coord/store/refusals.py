@@ -53,6 +53,21 @@ def denied() -> Denied:
     return Denied(f"{CONTROL} belongs to the cluster")
 
 
+def hidden(path: str) -> Denied:
+    """Say that the caller may not read there, whether anything is there or not."""
+    return Denied(f"you may not read {_shown(path)}")
+
+
+def shut() -> Denied:
+    """Say that the caller may read nothing at all."""
+    return Denied("you may not read anything here: AUTH shows a secret")
+
+
+def nothing_to_see(glob: str) -> Denied:
+    """Say that the caller may read nothing that a glob matches."""
+    return Denied(f"you may read nothing that {glob} matches")
+
+
 def root_stays() -> Denied:
     """Say that the root cannot be deleted."""
     return Denied("the root is always there")

@@ -177,15 +177,24 @@ class Tree:
         version = self.live.get(key)
         if version is not None and version.since <= rev:
             return version
+        found = self._older(key, rev)
+        return None if found is None or found.created == GONE else found
+
+    def record(self, key: str, rev: int) -> Version | None:
+        """Return the last record of a node that is not newer than ``rev``, also of its end."""
+        version = self.live.get(key)
+        if version is not None and version.since <= rev:
+            return version
+        return self._older(key, rev)
+
+    def _older(self, key: str, rev: int) -> Version | None:
         past = self.past.get(key)
         if past is None:
             return None
         if isinstance(past, Version):
-            found = past if past.since <= rev else None
-        else:
-            place = bisect_right(past.items, rev, lo=past.start, key=_SINCE)
-            found = past.items[place - 1] if place > past.start else None
-        return None if found is None or found.created == GONE else found
+            return past if past.since <= rev else None
+        place = bisect_right(past.items, rev, lo=past.start, key=_SINCE)
+        return past.items[place - 1] if place > past.start else None
 
     def forget(self, key: str, rev: int) -> None:
         """Drop what nobody needs who reads at ``rev`` or later, of a node that changed then."""

@@ -10,11 +10,11 @@ and none came of it: whoever has other things to do may do them now.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias, TypeVar
 
 from coord.errors import TooLate
-from coord.paths import Glob, from_order_key, order_key
+from coord.paths import ROOT, Glob, from_order_key, order_key
 from coord.results import Row
 from coord.store.history import Pins
 from coord.store.tree import Tree
@@ -23,7 +23,12 @@ _KEYS_FIRST: Final = 16
 _KEYS_MAX: Final = 128
 """Nodes looked at between two turns of whoever takes the rows: some tens of microseconds."""
 
+_KEYS_ASKED_MAX: Final = 32
+"""As many where each is asked for whether it may be shown."""
+
 _Row = TypeVar("_Row")
+May: TypeAlias = Callable[[str], bool]
+"""Says of a path whether it may be shown; ``None`` in its place: all may."""
 
 
 class Pinned:
@@ -81,11 +86,19 @@ def children(picture: Pinned, parent: str) -> Iterator[str | None]:
         count = min(2 * count, _KEYS_MAX)
 
 
-def walk(picture: Pinned, glob: Glob, after: str | None, limit: int | None) -> Iterator[Row | None]:
+def walk(
+    picture: Pinned,
+    glob: Glob,
+    after: str | None = None,
+    limit: int | None = None,
+    may: May | None = None,
+    known_rev: int = -1,
+) -> Iterator[Row | str | None]:
     """Yield the nodes that match and hold a value, in path order.
 
     :param after: a path; only what comes behind it.
     :param limit: the most rows, 1 or more.
+    :param known_rev: of values that did not change after this revision only the path is told.
     """
     start = order_key(glob.prefix)
     until = start + ("\0" if glob.literal else "\x01")
@@ -93,17 +106,29 @@ def walk(picture: Pinned, glob: Glob, after: str | None, limit: int | None) -> I
         start = max(start, order_key(after) + "\0")
     at, rev = picture.tree.at, picture.rev
     count, rows = _KEYS_FIRST, 0
+    count_max = _KEYS_MAX if may is None else _KEYS_ASKED_MAX
     while keys := picture.span(start, until, count):
         for key in keys:
             version = at(key, rev)
             if version is None or version.value is None:
                 continue
             path = from_order_key(key)
-            if glob.matches(path):
-                yield Row(path, version.rev, version.value)
+            if glob.matches(path) and (may is None or may(path)):
+                yield Row(path, version.rev, version.value) if version.rev > known_rev else path
                 rows += 1
                 if rows == limit:
                     return
         yield None
         start = keys[-1] + "\0"
-        count = min(2 * count, _KEYS_MAX)
+        count = min(2 * count, count_max)
+
+
+def shown(names: Iterator[str | None], parent: str, may: May) -> Iterator[str | None]:
+    """Yield those of the children's names that may be shown.
+
+    :param parent: the path that they are children of.
+    """
+    below = parent if parent == ROOT else parent + "/"
+    for name in names:
+        if name is None or may(below + name):
+            yield name

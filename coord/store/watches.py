@@ -10,22 +10,33 @@ passed: so nothing is missed, doubled or out of order.
 
 A write asks only the watches whose glob's literal prefix is the changed path or lies above it,
 and each distinct glob once, whoever wants it.
+
+What its caller may not read, a watch never tells. The rules are asked when a change is
+published, once for all who have the same rights, so that nobody is woken for nothing; and again
+when events are taken, by the rules of that moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Final
 
+from coord.commands import Caller, Level
 from coord.errors import Lagged, TooLate
 from coord.events import Event
 from coord.limits import WATCH_PENDING_EVENTS_MAX
 from coord.paths import Glob, order_key
+from coord.store import refusals
+from coord.store.access import Access, Rules
 from coord.store.history import History
 from coord.store.tree import ROOT_KEY, Version, above, event_of
 
 _SCAN_CHANGES_MAX: Final = 2048
 """Changes looked at by one `Watch.take`: well under a millisecond."""
+_ASKED_COST: Final = 16
+"""As how many such changes one counts for which the rules are to be asked."""
+_READ: Final = int(Level.READ)
 
 
 class Watch:
@@ -34,10 +45,23 @@ class Watch:
     ``wake`` is called, by whoever called ``publish``, when it becomes ``ready``.
     """
 
-    __slots__ = ("_after", "_cursor", "_pending", "_watches", "glob", "prefix", "rev", "wake")
+    __slots__ = (
+        "_after",
+        "_cursor",
+        "_pending",
+        "_watches",
+        "caller",
+        "glob",
+        "prefix",
+        "rev",
+        "wake",
+    )
 
-    def __init__(self, watches: Watches, glob: Glob, rev: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, watches: Watches, glob: Glob, rev: int, wake: Callable[[], None], caller: Caller
+    ) -> None:
         self.glob = glob
+        self.caller = caller
         self.prefix = order_key(glob.prefix)
         self.rev = rev
         self.wake = wake
@@ -55,14 +79,15 @@ class Watch:
         """Return the next events, ``limit`` at most; none is ever returned twice.
 
         An empty list from a watch that is still ``ready`` says that a stretch of history
-        held nothing of interest and more is to be looked at, best after others had their turn.
+        held nothing of interest and more is to be looked at, best after others had their turn; from
+        one that is not, that the caller may not read what there was.
         Raises `Lagged`, naming the revision to watch again from, where the history that is
         needed is gone; the watch is closed then.
         """
         if self._pending:
             events = self._pending[:limit]
             del self._pending[:limit]
-            return events
+            return self._readable(events)
         if self._cursor is None or self._watches is None:
             return []
         return self._read(self._watches.history, *self._cursor, limit)
@@ -99,14 +124,18 @@ class Watch:
             self.close()
             raise Lagged(f"too slow to be kept: watch again from revision {history.horizon}")
         events: list[Event] = []
+        rules = self._rules()
         looked_at = 0
         while rev <= history.rev:
             changes = history.changes(rev)
             while index < len(changes):
-                if len(events) == limit or looked_at == _SCAN_CHANGES_MAX:
+                if len(events) == limit or looked_at >= _SCAN_CHANGES_MAX:
                     self._cursor = (rev, index)
                     return events
                 event = self._wanted(changes[index])
+                if event is not None and rules is not None:
+                    looked_at += _ASKED_COST
+                    event = event if rules.may(self.caller, _READ, event.path) else None
                 if event is not None:
                     events.append(event)
                 looked_at += 1
@@ -122,42 +151,85 @@ class Watch:
         event = event_of(version)
         return event if event is not None and self.glob.matches(event.path) else None
 
+    def _rules(self) -> Rules | None:
+        """Return the rules to ask about each event, ``None`` where the caller may read all."""
+        if self._watches is None:
+            return None
+        rules = self._watches.access.rules
+        return None if rules.is_open_to(self.caller, _READ) else rules
+
+    def _readable(self, events: list[Event]) -> list[Event]:
+        """Return what the caller may read of some events, now."""
+        rules = self._rules()
+        if rules is None:
+            return events
+        return [event for event in events if rules.may(self.caller, _READ, event.path)]
+
 
 class _Group:
-    """The watches that want one glob."""
+    """The watches that want one glob, by those who have the same rights."""
 
     __slots__ = ("glob", "watches")
 
     def __init__(self, glob: Glob) -> None:
         self.glob = glob
-        self.watches: dict[Watch, None] = {}
+        self.watches: dict[Caller, dict[Watch, None]] = {}
+
+    def add(self, watch: Watch) -> None:
+        """Take a watch in."""
+        self.watches.setdefault(_rights(watch.caller), {})[watch] = None
+
+    def remove(self, watch: Watch) -> None:
+        """Forget a watch."""
+        rights = _rights(watch.caller)
+        alike = self.watches[rights]
+        del alike[watch]
+        if not alike:
+            del self.watches[rights]
+
+    def all(self) -> Iterator[Watch]:
+        """Yield all watches."""
+        return chain.from_iterable(self.watches.values())
+
+    def offer(self, event: Event, index: int, rules: Rules) -> Iterator[Watch]:
+        """Offer an event to those who may read it; yield those that become ready by it."""
+        for rights, alike in self.watches.items():
+            if rules.may(rights, _READ, event.path):
+                for watch in alike:
+                    if watch.offer(event, index):
+                        yield watch
 
 
 class Watches:
     """All open watches: by the key of their glob's literal prefix, then by the glob."""
 
-    __slots__ = ("_groups", "_published", "count", "history")
+    __slots__ = ("_groups", "_published", "access", "count", "history")
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, access: Access) -> None:
         self.history = history
+        self.access = access
         self.count = 0
         self._groups: dict[str, dict[str, _Group]] = {}
         self._published = history.rev
 
-    def add(self, glob: Glob, after_rev: int | None, wake: Callable[[], None]) -> Watch:
+    def add(
+        self, glob: Glob, after_rev: int | None, wake: Callable[[], None], caller: Caller
+    ) -> Watch:
         """Begin a watch, after ``after_rev`` or now; see `coord.store.machine.Store.watch`."""
+        if not self.access.rules.may_match(caller, glob):
+            raise refusals.nothing_to_see(glob.written)
         history = self.history
         rev = history.rev if after_rev is None else after_rev
         if rev < history.horizon:
             raise TooLate(f"revision {rev} is gone: watch from revision {history.horizon} or later")
-        watch = Watch(self, glob, rev, wake)
+        watch = Watch(self, glob, rev, wake, caller)
         if rev < history.rev:
             watch.read_from(rev + 1)
         groups = self._groups.setdefault(watch.prefix, {})
         group = groups.get(glob.written)
         if group is None:
             group = groups[glob.written] = _Group(glob)
-        group.watches[watch] = None
+        group.add(watch)
         self.count += 1
         return watch
 
@@ -165,7 +237,7 @@ class Watches:
         """Forget a watch; `Watch.close` calls this."""
         groups = self._groups[watch.prefix]
         group = groups[watch.glob.written]
-        del group.watches[watch]
+        group.remove(watch)
         self.count -= 1
         if not group.watches:
             del groups[watch.glob.written]
@@ -178,6 +250,7 @@ class Watches:
         Returns the watches that became ready, for the caller to wake.
         """
         history, ready = self.history, list[Watch]()
+        rules = self.access.rules
         first, self._published = self._published + 1, history.rev
         if not self.count:
             return ready
@@ -186,7 +259,7 @@ class Watches:
             first = history.first
         for rev in range(first, history.rev + 1):
             for index, version in enumerate(history.changes(rev)):
-                self._tell(version, index, ready)
+                self._tell(version, index, rules, ready)
         return ready
 
     def _fell_behind(self, rev: int) -> list[Watch]:
@@ -197,13 +270,13 @@ class Watches:
         ready = []
         for groups in self._groups.values():
             for group in groups.values():
-                for watch in group.watches:
+                for watch in group.all():
                     if not watch.ready:
                         ready.append(watch)
                     watch.read_from(rev)
         return ready
 
-    def _tell(self, version: Version, index: int, ready: list[Watch]) -> None:
+    def _tell(self, version: Version, index: int, rules: Rules, ready: list[Watch]) -> None:
         """Offer one change to the watches at its key and above it."""
         event: Event | None = None
         key = version.key
@@ -215,7 +288,12 @@ class Watches:
                     return
                 for group in groups.values():
                     if group.glob.matches(event.path):
-                        ready += [watch for watch in group.watches if watch.offer(event, index)]
+                        ready.extend(group.offer(event, index, rules))
             if key == ROOT_KEY:
                 return
             key = above(key)
+
+
+def _rights(caller: Caller) -> Caller:
+    """Return what of a caller decides about its rights, so that those alike are asked for once."""
+    return Caller(caller.who, "", caller.level)

@@ -44,7 +44,7 @@ class DispatchTests(StoreTestCase):
         store = Store()
         writer = Writer(store._tree, store._history, store._sequences)
         self.assertEqual(set(writer.by_type), set(WRITES))
-        reader = Reader(store._tree, store._history, Pins())
+        reader = Reader(store._tree, store._history, Pins(), store._access)
         self.assertEqual(set(reader.by_type), set(READS))
 
 

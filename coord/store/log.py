@@ -1,0 +1,73 @@
+"""Who changed what: the kept history read backwards, as it is taken.
+
+Nothing is held meanwhile: what falls behind the horizon before it was looked at is simply
+further back than history goes. As elsewhere, ``None`` among the rows is a moment for others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from coord.paths import Glob, from_order_key, order_key
+from coord.results import Entry
+from coord.store.history import History
+from coord.store.tree import Tree, Version
+
+_LOOKED_AT_MAX: Final = 128
+"""Records looked at between two turns of whoever takes the rows."""
+
+
+class Chronicle:
+    """The changes of values in a store's history, newest first."""
+
+    def __init__(self, tree: Tree, history: History) -> None:
+        self._tree = tree
+        self._history = history
+
+    def entries(
+        self, glob: Glob, limit: int | None, may: Callable[[str], bool] | None
+    ) -> Iterator[Entry | None]:
+        """Yield the changes that match; those of one revision in path order.
+
+        :param limit: the most rows, 1 or more.
+        :param may: says of a path whether it may be shown; ``None``: all may.
+        """
+        key, rev = order_key(glob.prefix), self._history.rev
+        records = self._of_node(key, rev) if glob.literal else self._of_all(rev)
+        rows = 0
+        for count, version in enumerate(records, 1):
+            if is_change(version) and version.key.startswith(key):
+                path = from_order_key(version.key)
+                if glob.matches(path) and (may is None or may(path)):
+                    yield entry(version, path)
+                    rows += 1
+                    if rows == limit:
+                        return
+            if count % _LOOKED_AT_MAX == 0:
+                yield None
+
+    def _of_all(self, rev: int) -> Iterator[Version]:
+        """Yield every record that is kept, from a revision back."""
+        history = self._history
+        while rev > history.horizon:
+            yield from history.changes(rev)
+            rev -= 1
+
+    def _of_node(self, key: str, rev: int) -> Iterator[Version]:
+        """Yield the records of one node, from a revision back, without a look at others."""
+        version = self._tree.record(key, rev)
+        while version is not None and version.since > self._history.horizon:
+            yield version
+            version = self._tree.record(key, version.since - 1)
+
+
+def is_change(version: Version) -> bool:
+    """Say whether a record is that of a value gained, changed or lost."""
+    return version.rev == version.since and (version.value is not None or version.version > 0)
+
+
+def entry(version: Version, path: str) -> Entry:
+    """Return who made a change, as ``LOG`` and ``BLAME`` tell it."""
+    mark = version.mark
+    return Entry(version.rev, path, mark.verb, mark.author, version.modified_ms)
