@@ -15,9 +15,10 @@ from coord.node.authority import (
     AuthorityError,
     create_authority,
     issue,
+    issue_client,
     load_authority,
 )
-from coord.peers.identity import Identity
+from coord.peers.identity import CredentialsError, Identity
 
 
 def mode(path: Path) -> int:
@@ -106,6 +107,31 @@ class AuthorityTests(SynchronousTestCase):
         """A name that no node may have gets no certificate, and leaves no file."""
         for name in ("", "N1", "n.1", "*", "a_b", "12", "x" * 64, "-a", "a-", "a\n", "../up"):
             self.assertRaises(AuthorityError, issue, self.place / "bad", self.authority, name)
+        self.assertFalse((self.place / "bad").exists())
+
+    def test_clients(self) -> None:
+        """A client's certificate holds its name where no node's name is looked for."""
+        for name in ("alice", "Alice@example.org", "web-1.example.org", "n1", "17"):
+            credentials = issue_client(self.place / name, self.authority, name)
+            content = credentials.certificate.read_bytes()
+            certificate = x509.load_pem_x509_certificate(content)
+            self.assertEqual(certificate.subject.rfc4514_string(), f"CN={name}")
+            self.assertEqual(mode(credentials.key), 0o600)
+            uses = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+            self.assertEqual(list(uses), [ExtendedKeyUsageOID.CLIENT_AUTH])
+            self.assertRaises(
+                x509.ExtensionNotFound,
+                certificate.extensions.get_extension_for_class,
+                x509.SubjectAlternativeName,
+            )
+            self.assertRaises(CredentialsError, Identity.load, credentials, "n1")
+
+    def test_names_of_clients(self) -> None:
+        """A name that no client may have gets no certificate, and leaves no file."""
+        for name in ("", "anonymous", "a b", "*", "../up", "console:a", "x" * 65, "a\n", ".a"):
+            self.assertRaises(
+                AuthorityError, issue_client, self.place / "bad", self.authority, name
+            )
         self.assertFalse((self.place / "bad").exists())
 
     def test_no_authority(self) -> None:

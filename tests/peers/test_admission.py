@@ -7,9 +7,9 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
 from coord import limits
-from coord.node.authority import create_authority
+from coord.node.authority import create_authority, issue_client
 from coord.paxos.messages import Query
-from coord.peers import transport
+from coord.peers import identity, transport
 from coord.peers.identity import CredentialsError
 from coord.peers.transport import Transport
 from coord.wire.peer import PROTOCOL, Hello
@@ -122,6 +122,22 @@ class RefusalTests(NodesTestCase):
         for line in lines:
             self.assertIn("the certificate there is of n1, not of n0", line)
         self.assertEqual(second.connected(), frozenset())
+
+    def test_client(self) -> None:
+        """A client's certificate is no node's, whatever the client is called."""
+        client = issue_client(self.place / "client", self.authority, "n1")
+        self.assertRaises(CredentialsError, self.make, "n1", peers=self.PAIR, credentials=client)
+        self.patch(identity, "_check_owner", lambda *_: None)
+        thief = self.make("n1", peers=self.PAIR, credentials=client)
+        for line in self.refusal(thief, self.make("n2", peers=self.PAIR)):
+            self.assertIn("the certificate there is of nobody, not of n1", line)
+
+    def test_client_that_listens(self) -> None:
+        """A client's certificate is not taken for that of the node which is dialled."""
+        client = issue_client(self.place / "client", self.authority, "n2")
+        self.patch(identity, "_check_owner", lambda *_: None)
+        thief = self.make("n2", peers=self.PAIR, credentials=client)
+        self.refusal(self.make("n1", peers=self.PAIR), thief)
 
     def test_meant_for_another(self) -> None:
         """A node refuses a Hello that was meant for another one."""
