@@ -105,8 +105,10 @@ class Lines(SynchronousTestCase):
         self.assertEqual(
             lock_lines(rows, lambda path: True, 10),
             [
-                "/a b  held  s  s@10.0.0.1:5  since 2026-11-20T06:00:00Z  token 9  "
-                + "lost: its lock-delay runs",
+                (
+                    "/a b  held  s  s@10.0.0.1:5  since 2026-11-20T06:00:00Z  token 9"
+                    "  lost: its lock-delay runs"
+                ),
                 "/a b  1. in line shared  t  t@10.0.0.1:5  since 2026-11-20T06:00:00Z",
             ],
         )
