@@ -19,9 +19,10 @@ from coord.errors import CoordError
 from coord.events import Event, Kind
 from coord.limits import INLINE_VALUE_BYTES_MAX
 from coord.paths import encode
-from coord.results import Facts, Items, Point, Row, Value, Written
+from coord.results import Entry, Facts, Items, Point, Row, Value, Written
 
 OK: Final = b"OK\n"
+_DAY_MS: Final = 86_400_000
 _CONTROLS: Final = bytes(range(0x20)) + b"\x7f"
 _LITERAL: Final = re.compile(rb"\{[0-9]+\}")
 _UNPRINTED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -75,15 +76,19 @@ def error(problem: CoordError) -> bytes:
 def facts(result: Facts) -> bytes:
     """Return ``STAT /path key=value ...``; ``-`` stands for what the node has not.
 
-    ``bytes`` is 0 for a parent that nobody gave a value; its ``version`` is 0 too.
+    ``bytes`` is 0 for a parent without a value. ``holder``, all of them with commas between,
+    ``shared``, ``token`` and ``waiting`` are those of the lock that the node is.
     """
-    ttl = "-" if result.ttl_seconds is None else f"{result.ttl_seconds:g}"
+    ttl = "-" if result.ttl_seconds is None else seconds(result.ttl_seconds)
+    token = "-" if result.token is None else result.token
     words = (
         f"rev={result.rev} created={result.created} version={result.version} "
         f"children={result.children} bytes={result.size_bytes or 0} "
         f"owner={result.owner or '-'} ttl={ttl} "
         f"child_rev={result.child_rev} child_version={result.child_version} "
-        f"created_ms={result.created_ms} modified_ms={result.modified_ms}"
+        f"created_ms={result.created_ms} modified_ms={result.modified_ms} "
+        f"holder={','.join(result.holders) or '-'} shared={'yes' if result.shared else 'no'} "
+        f"token={token} waiting={result.waiting}"
     )
     return b"STAT %b %b\n" % (encode(result.path), words.encode())
 
@@ -128,6 +133,43 @@ def lesson(text: str) -> bytes:
 def table(items: Items) -> list[bytes]:
     """Return a whole table: a line for each row, and the one that closes them."""
     return [*map(item, items.rows), end(items.rev)]
+
+
+def entry(change: Entry) -> bytes:
+    """Return ``ITEM rev path verb author time``, one row of a log; an author is one word."""
+    verb, author = change.verb or "-", encode(change.author) or b"-"
+    words = (b"%d" % change.rev, encode(change.path), verb.encode(), author, moment(change.time_ms))
+    return b"ITEM %b\n" % b" ".join(words)
+
+
+def moment(time_ms: int) -> bytes:
+    """Return a time since 1970 in ISO 8601, UTC, to the millisecond."""
+    days, rest = divmod(time_ms, _DAY_MS)
+    minutes, rest = divmod(rest, 60_000)
+    year, month, day = _date(days)
+    return b"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (
+        year, month, day, *divmod(minutes, 60), *divmod(rest, 1000)
+    )  # fmt: skip
+
+
+def seconds(span: float) -> str:
+    """Return a span of time as a person would write it, to the millisecond."""
+    return f"{span:.3f}".rstrip("0").rstrip(".")
+
+
+def _date(days: int) -> tuple[int, int, int]:
+    """Return year, month and day, so many days after the first of 1970.
+
+    Years are taken to begin in March, so that the odd day of leap years comes last; 146,097 days
+    are 400 years, after which all repeats itself.
+    """
+    era, day = divmod(days + 719_468, 146_097)  # from the first of March of the year 0
+    year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    day -= (153 * month + 2) // 5
+    month += 3 if month < 10 else -9
+    return 400 * era + year + (month <= 2), month, day + 1
 
 
 def end(rev: int) -> bytes:

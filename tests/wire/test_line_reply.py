@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from coord import paths
 from coord.errors import CATALOGUE, BadRequest, RevisionMismatch, Unknown
 from coord.events import Event, Kind
 from coord.limits import INLINE_VALUE_BYTES_MAX
-from coord.results import Facts, Items, Point, Row, Value, Written
+from coord.results import Entry, Facts, Items, Point, Row, Value, Written
 from coord.wire import line_reply
 
 
@@ -98,6 +99,46 @@ class Letters(SynchronousTestCase):
             ],
         )
         self.assertTrue(all("=" in word for word in words[2:]))
+        self.assertEqual(words[-4:], ["holder=-", "shared=no", "token=-", "waiting=0"])
+
+    def test_facts_of_a_lock(self) -> None:
+        """STAT of a lock's node shows who holds it, under which token, and how many wait."""
+        facts = Facts(
+            path="/a", rev=9, created=4, version=2, child_rev=0, child_version=0, children=0,
+            size_bytes=3, created_ms=1, modified_ms=2, owner="s1", ttl_seconds=1.5,
+            holders=("s1", "s2"), shared=True, token=9, waiting=3,
+        )  # fmt: skip
+        words = line_reply.reply(facts).decode().split()
+        self.assertEqual(words[7:9], ["owner=s1", "ttl=1.5"])
+        self.assertEqual(words[-4:], ["holder=s1,s2", "shared=yes", "token=9", "waiting=3"])
+
+    def test_spans(self) -> None:
+        """Spans of time are told to the millisecond, and never in powers of ten."""
+        for span, text in (
+            (10.0, "10"),
+            (0.5, "0.5"),
+            (1.234, "1.234"),
+            (315360000.0, "315360000"),
+        ):
+            self.assertEqual(line_reply.seconds(span), text)
+
+    def test_entry(self) -> None:
+        """A row of a log: revision, path, verb, author in one word, time in UTC."""
+        change = Entry(7, "/a b", "SET", "web server@10.0.0.1:5", 1763625601234)
+        self.assertEqual(
+            line_reply.entry(change),
+            b"ITEM 7 /a%20b SET web%20server@10.0.0.1:5 2025-11-20T08:00:01.234Z\n",
+        )
+        self.assertEqual(
+            line_reply.entry(Entry(1, "/a", "", "", 0)), b"ITEM 1 /a - - 1970-01-01T00:00:00.000Z\n"
+        )
+
+    @given(st.integers(-62_135_596_800_000, 253_402_300_799_999))
+    def test_moment(self, time_ms: int) -> None:
+        """Every millisecond from the year 1 to 9999 is told as the calendar has it."""
+        then = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
+        told = line_reply.moment(time_ms).decode()
+        self.assertEqual(told, then.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
 
     def test_every_error(self) -> None:
         """Every code of the catalogue is told in one line."""
