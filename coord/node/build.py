@@ -210,6 +210,7 @@ class NodeService(Service):
             coordinator=self._node.coordinator,
             transport=self._transport,
             clients=self._lines,
+            strangers=self._gate,
         )
         self._site = StatusSite(self._reactor, shown)
         door.listen(self._site)

@@ -10,11 +10,13 @@ from typing import Any
 
 import attrs
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.interfaces import IAddress
 from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from coord.commands import Caller, Level
 from coord.frontends.web import live, looking, site
 from coord.frontends.web.site import StatusSite
 from coord.frontends.web.subjects import Subjects
@@ -64,7 +66,9 @@ class Wire(StringTransport):
 
 
 class WebCase(Case):
-    """Has a node of one with a page."""
+    """Has a node of one with a page; who looks at it has ``level``."""
+
+    level = Level.ADMIN
 
     def setUp(self) -> None:
         """Make the node and its page."""
@@ -76,9 +80,14 @@ class WebCase(Case):
             coordinator=node.coordinator,
             transport=Links(),
             clients=Clients(),
+            strangers=self,
         )
         self.site = StatusSite(self.clock, subjects)
         self.addCleanup(self.site.close_all)
+
+    def stranger(self, address: IAddress) -> Caller:
+        """Return who looks: as many rights as the test says."""
+        return Caller("anonymous", "127.0.0.1:4711", self.level)
 
     def open(self, path: str, accept: str = "*/*", method: str = "GET") -> tuple[Any, Wire]:
         """Ask for something; return the connection and its wire."""
@@ -206,6 +215,71 @@ class Page(WebCase):
         self.assertIsNone(self.site.buildProtocol(None))
         opened[0][0].connectionLost(None)
         self.assertIsNotNone(self.site.buildProtocol(None))
+
+
+class Readers(WebCase):
+    """Who may see what: as on the line protocol, for one who shows no secret."""
+
+    def setUp(self) -> None:
+        """Have something open, something closed, and something open below that."""
+        super().setUp()
+        self.write("/open/a", b"shown")
+        self.write("/closed/b", b"hidden")
+        self.write("/closed/c/open", b"below")
+
+    def rule(self, text: bytes) -> None:
+        """Have rules written."""
+        self.write("/ctl/acl", text)
+
+    def test_nothing(self) -> None:
+        """Who may read nothing gets 403 and is told what to do; the front page tells of nodes."""
+        self.level = Level.NONE
+        for accept in ("*/*", HTML):
+            for place in ("/tree/", "/tree/open", "/tree/open/a", "/tree/nowhere"):
+                head, body = self.load(place, accept)
+                self.assertIn(" 403 ", head, place)
+                self.assertIn("AUTH", body)
+                self.assertNotIn("shown", body)
+            head, body = self.load("/", accept)
+            self.assertIn(" 200 ", head)
+            self.assertIn("n1:1", body)
+            self.assertIn("AUTH", body)
+            self.assertNotIn("closed", body)
+        self.assertIn(" 200 ", self.load("/health")[0])
+        self.assertIn(" 200 ", self.load("/metrics")[0])
+
+    def test_rules(self) -> None:
+        """With rules one sees what they let strangers read, and how to get there."""
+        self.level = Level.WRITE
+        self.rule(b"anonymous read /open/**\nanonymous read /closed/c/open")
+        self.assertIn("shown", self.load("/tree/open/a")[1])
+        self.assertIn(" 403 ", self.load("/tree/closed/b", HTML)[0])
+        head, body = self.load("/", HTML)
+        self.assertIn(" 200 ", head)
+        for name in ("open", "closed"):
+            self.assertIn(f'href="/tree/{name}"', body)
+        self.assertNotIn('href="/tree/ctl"', body)
+        head, body = self.load("/tree/closed", HTML)
+        self.assertIn(" 200 ", head)
+        self.assertIn('href="/tree/closed/c"', body)
+        self.assertNotIn("/closed/b", body)
+        self.assertIn("/closed/c -", self.load("/tree/closed")[1].splitlines())
+
+    def test_open_pages(self) -> None:
+        """A page that stays open shows each viewer what that one may see, as the rules change."""
+        _, first = self.open("/events/tree/open/a")
+        self.level = Level.WRITE
+        _, second = self.open("/events/tree/open/a")
+        self.advance(1.0)
+        for wire in (first, second):
+            self.assertIn(b"shown", wire.value())
+            wire.clear()
+        self.rule(b"alice read /**")
+        self.write("/open/a", b"news")
+        self.advance(1.0)
+        self.assertIn(b"news", first.value())
+        self.assertNotIn(b"news", second.value())
+        self.assertIn(b"AUTH", second.value())
 
 
 class Probe(WebCase):
@@ -341,7 +415,7 @@ class LivePages(WebCase):
         """However many places are looked at, a tick makes so many anew; all get their turn."""
         made: list[str] = []
 
-        def make(path: str) -> str:
+        def make(path: str, reader: Caller) -> str:
             made.append(path)
             return path
 
@@ -362,7 +436,7 @@ class LivePages(WebCase):
 
     def test_bug(self) -> None:
         """A bug in making a page is logged, and the next tick tries again."""
-        self.patch(self.site._live, "_place", lambda path: 1 / 0)
+        self.patch(self.site._live, "_place", lambda *_: 1 / 0)
         self.open("/events/")
         self.advance(0.6)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)

@@ -9,13 +9,15 @@ ever queued for it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 from zope.interface import implementer
+
+from coord.commands import Caller
 
 TICK_SECONDS: Final = 0.5
 VIEWERS_MAX: Final = 128
@@ -27,13 +29,16 @@ QUIET_SECONDS: Final = 15.0
 """After so long without news a viewer is told that there is none: else nobody would notice that
 it is gone."""
 
+Shown: TypeAlias = tuple[str, Caller]
+"""A path, and for whom it is shown: what one may not read, another may."""
+
 
 @implementer(IPushProducer)
 class Viewer:
     """One open page."""
 
-    def __init__(self, request: Request, path: str, clock: IReactorTime) -> None:
-        self.path = path
+    def __init__(self, request: Request, place: Shown, clock: IReactorTime) -> None:
+        self.place = place
         self._request = request
         self._clock = clock
         self._shown: dict[str, str] = {}
@@ -94,7 +99,7 @@ class Live:
         clock: IReactorTime,
         *,
         cluster: Callable[[], str],
-        place: Callable[[str], str],
+        place: Callable[[str, Caller], str],
         rev: Callable[[], int],
     ) -> None:
         self._clock = clock
@@ -102,7 +107,7 @@ class Live:
         self._place = place
         self._rev = rev
         self._viewers: dict[Viewer, None] = {}
-        self._places: dict[str, tuple[int, str]] = {}
+        self._places: dict[Shown, tuple[int, str]] = {}
         self._call: IDelayedCall | None = None
 
     @property
@@ -110,11 +115,11 @@ class Live:
         """How many pages are open."""
         return len(self._viewers)
 
-    def add(self, request: Request, path: str) -> bool:
-        """Keep a page that shows ``path`` as things are; False where there are too many."""
+    def add(self, request: Request, place: Shown) -> bool:
+        """Keep a page about a place as things are; False where there are too many."""
         if len(self._viewers) >= VIEWERS_MAX:
             return False
-        viewer = Viewer(request, path, self._clock)
+        viewer = Viewer(request, place, self._clock)
         request.registerProducer(viewer, True)
         request.notifyFinish().addErrback(self._lost, viewer)
         self._viewers[viewer] = None
@@ -154,17 +159,17 @@ class Live:
                 viewer.drop()
                 continue
             viewer.tell("cluster", cluster)
-            if viewer.path in self._places:
-                viewer.tell("tree", self._places[viewer.path][1])
+            if viewer.place in self._places:
+                viewer.tell("tree", self._places[viewer.place][1])
             viewer.stay()
 
     def _renew(self) -> None:
         """Make a few places anew, those first whose turn was longest ago."""
-        open_now = {viewer.path for viewer in self._viewers}
-        self._places = {path: one for path, one in self._places.items() if path in open_now}
+        open_now = dict.fromkeys(viewer.place for viewer in self._viewers)
+        self._places = {one: self._places[one] for one in open_now if one in self._places}
         rev = self._rev()
-        ages = {path: self._places.get(path, (-1, ""))[0] for path in open_now}
-        stale = sorted(path for path, at in ages.items() if at < rev)
+        ages = {one: self._places.get(one, (-1, ""))[0] for one in open_now}
+        stale = [one for one, at in ages.items() if at < rev]
         stale.sort(key=ages.__getitem__)
-        for path in stale[:PLACES_PER_TICK]:
-            self._places[path] = (rev, self._place(path))
+        for one in stale[:PLACES_PER_TICK]:
+            self._places[one] = (rev, self._place(*one))

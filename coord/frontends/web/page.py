@@ -149,8 +149,8 @@ def tree(view: View) -> str:
     """Return the second part: a place of the tree."""
     place = view.place
     parts = [f"<h2>{_trail(place.path)}</h2>\n"]
-    if place.path != "/":
-        modified = f"changed at revision {place.rev}, made at {view.facts.created}"
+    if place.path != "/" and place.rev is not None:
+        modified = f"changed at revision {place.rev}, made at {view.created}"
         parts.append(f'<p class="dim">{escape(modified)}</p>\n')
     if place.value is not None:
         parts.append(_whole(place.value))
@@ -193,9 +193,10 @@ def _table(places: Sequence[Place]) -> str:
 def _row(place: Place) -> str:
     below = _number(place.children) if place.children else ""
     value = "" if place.value is None else _short(place.value)
+    rev = "" if place.rev is None else place.rev
     return (
         f'<tr><td><a href="{_address(place.path)}">{escape(_visible(place.name))}</a></td>'
-        f'<td class="n">{place.rev}</td><td class="n">{below}</td><td class="v">{value}</td></tr>\n'
+        f'<td class="n">{rev}</td><td class="n">{below}</td><td class="v">{value}</td></tr>\n'
     )
 
 

@@ -3,6 +3,8 @@
 ``/`` and ``/tree/...`` are pages (text where the client does not ask for HTML), ``/events/...``
 keeps them as things are, ``/metrics`` is for Prometheus, and ``/health`` answers 200 while the
 node serves and 503 with the reason where it does not.
+
+Nobody is asked for a secret: whoever looks sees of the tree what a client sees that shows none.
 """
 
 from __future__ import annotations
@@ -10,16 +12,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
 from prometheus_client import CONTENT_TYPE_LATEST
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.protocols.policies import WrappingFactory
-from twisted.web.http import NOT_FOUND, SERVICE_UNAVAILABLE
+from twisted.web.http import FORBIDDEN, NOT_FOUND, SERVICE_UNAVAILABLE
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from coord import paths
-from coord.errors import BadPath, CoordError, NoEntry
+from coord.commands import Caller
+from coord.errors import BadPath, CoordError, Denied, NoEntry
 from coord.frontends.web import page
 from coord.frontends.web.live import Live
 from coord.frontends.web.looking import Place, View, look
@@ -28,6 +32,10 @@ from coord.frontends.web.subjects import Subjects
 
 CONNECTIONS_MAX: Final = 192
 """Browsers and probes at one time; files are kept for them beside those of clients."""
+_CLOSED: Final = (
+    "This page shows what a client may see that shows no secret: say AUTH on the line protocol to"
+    " see more there, or have an admin write a rule for anonymous into /ctl/acl"
+)
 _HTML: Final = b"text/html; charset=utf-8"
 _TEXT: Final = b"text/plain; charset=utf-8"
 
@@ -49,7 +57,7 @@ class StatusSite(WrappingFactory[Any]):
         root = Resource()
         root.putChild(b"", TreePage(pages))
         root.putChild(b"tree", TreePage(pages))
-        root.putChild(b"events", Events(self._live))
+        root.putChild(b"events", Events(self._live, pages))
         root.putChild(b"metrics", MetricsPage(metrics))
         root.putChild(b"health", Health(subjects))
         WrappingFactory.__init__(self, _Quiet(root, clock))
@@ -84,31 +92,42 @@ class Pages:
     def __init__(self, subjects: Subjects) -> None:
         self.subjects = subjects
 
-    def part(self, path: str) -> str:
+    def reader(self, request: Request) -> Caller:
+        """Return for whom a page is read: a stranger, whatever its port."""
+        stranger = self.subjects.strangers.stranger(request.getClientAddress())
+        return replace(stranger, address="")
+
+    def part(self, path: str, reader: Caller) -> str:
         """Return the part of a page that shows a place of the tree."""
-        found = look(self.subjects.coordinator, path)
-        return page.tree(found) if isinstance(found, View) else page.problem(found.text)
+        return _part(look(self.subjects.coordinator, path, reader))
 
-    def html(self, path: str) -> tuple[str, bool]:
-        """Return a page about a place, and whether there is such a place."""
-        found = look(self.subjects.coordinator, path)
-        is_there = not isinstance(found, NoEntry | BadPath)
-        part = page.tree(found) if isinstance(found, View) else page.problem(found.text)
-        return page.page(self.subjects, part, path), is_there
+    def html(self, path: str, reader: Caller) -> tuple[str, CoordError | None]:
+        """Return a page about a place, and why there is none to see."""
+        found = look(self.subjects.coordinator, path, reader)
+        error = None if isinstance(found, View) else found
+        return page.page(self.subjects, _part(found), path), error
 
-    def text(self, path: str, *, with_status: bool) -> tuple[str, bool]:
+    def text(
+        self, path: str, reader: Caller, *, with_status: bool
+    ) -> tuple[str, CoordError | None]:
         """Return the same as lines, for who does not ask for HTML."""
         lines: list[str] = []
         if with_status:
             account = self.subjects.account
             lines += [*account.status().rows, "", *account.members().rows, ""]
-        found = look(self.subjects.coordinator, path)
-        if isinstance(found, View):
-            lines += _lines(found)
-        else:
-            lines.append(f"{found.code}: {found.text}")
-        is_there = not isinstance(found, NoEntry | BadPath)
-        return "".join(f"{line}\n" for line in lines), is_there
+        found = look(self.subjects.coordinator, path, reader)
+        error = None if isinstance(found, View) else found
+        lines += _lines(found) if isinstance(found, View) else [f"{found.code}: {_reason(found)}"]
+        return "".join(f"{line}\n" for line in lines), error
+
+
+def _part(found: View | CoordError) -> str:
+    return page.tree(found) if isinstance(found, View) else page.problem(_reason(found))
+
+
+def _reason(error: CoordError) -> str:
+    """Return why there is nothing to see, and what to do about it."""
+    return f"{error.text}. {_CLOSED}" if isinstance(error, Denied) else error.text
 
 
 def _lines(view: View) -> list[str]:
@@ -118,7 +137,8 @@ def _lines(view: View) -> list[str]:
 
 def _line(place: Place) -> str:
     value = "" if place.value is None else repr(place.value[: page.VALUE_LETTERS_MAX])[2:-1]
-    return f"{paths.encode(place.path).decode()} {place.rev} {value}".rstrip()
+    rev = "-" if place.rev is None else place.rev
+    return f"{paths.encode(place.path).decode()} {rev} {value}".rstrip()
 
 
 def _path(parts: Sequence[bytes]) -> str:
@@ -170,12 +190,15 @@ class TreePage(_Told):
             shown = page.page(self._pages.subjects, part, "no such place")
             return shown.encode() if wants_html else f"{error.code}: {error.text}\n".encode()
         is_front = request.prepath == [b""]
+        reader = self._pages.reader(request)
         if wants_html:
-            text, is_there = self._pages.html(path)
+            text, why_not = self._pages.html(path, reader)
         else:
-            text, is_there = self._pages.text(path, with_status=is_front)
-        if not is_there:
+            text, why_not = self._pages.text(path, reader, with_status=is_front)
+        if isinstance(why_not, NoEntry | BadPath):
             request.setResponseCode(NOT_FOUND)
+        elif isinstance(why_not, Denied) and not is_front:  # that shows more than the tree
+            request.setResponseCode(FORBIDDEN)
         return text.encode()
 
 
@@ -184,9 +207,10 @@ class Events(Resource):
 
     isLeaf = True
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, pages: Pages) -> None:
         Resource.__init__(self)
         self._live = live
+        self._pages = pages
 
     def render_HEAD(self, request: Request) -> bytes:
         """Return nothing: there is no end to wait for."""
@@ -204,7 +228,7 @@ class Events(Resource):
             return error.text.encode()
         request.setHeader(b"content-type", b"text/event-stream")
         request.setHeader(b"x-accel-buffering", b"no")
-        if self._live.add(request, path):
+        if self._live.add(request, (path, self._pages.reader(request))):
             return NOT_DONE_YET
         request.setHeader(b"content-type", _TEXT)
         request.setResponseCode(SERVICE_UNAVAILABLE)

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import attrs
+from twisted.internet.interfaces import IAddress
 
+from coord.commands import Caller
 from coord.replicator.account import Account
 from coord.replicator.interfaces import ICoordinator
 
@@ -49,6 +51,13 @@ class ITransport(Protocol):
         """Return what went to and from each peer so far."""
 
 
+class IStrangers(Protocol):
+    """Who knows what people may do of whom nothing is known."""
+
+    def stranger(self, address: IAddress) -> Caller:
+        """Return a caller of whom nothing is known but where it is."""
+
+
 class IClients(Protocol):
     """The clients of the line protocol."""
 
@@ -65,3 +74,4 @@ class Subjects:
     coordinator: ICoordinator
     transport: ITransport
     clients: IClients
+    strangers: IStrangers
