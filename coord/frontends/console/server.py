@@ -27,6 +27,7 @@ from coord.frontends.console.colours import clean
 from coord.frontends.console.keys import KeyFile, KnownKey, fingerprint
 from coord.frontends.console.visitor import QUIET, Visit, Visitor
 from coord.frontends.console.words import Subjects
+from coord.frontends.gate import address_of
 from coord.frontends.sockets import tune
 
 CONNECTIONS_MAX: Final = 32
@@ -163,7 +164,7 @@ class ConsoleTransport(SSHServerTransport):
         """Begin; whoever says nothing is not waited for."""
         tune(self.transport)
         peer = self.transport.getPeer()
-        self.where = f"{getattr(peer, 'host', '-')}:{getattr(peer, 'port', '-')}"
+        self.where = address_of(peer)
         self._timer = self.factory.clock.callLater(LOGIN_SECONDS, self.transport.abortConnection)
         self.transport.registerProducer(self, True)
         SSHServerTransport.connectionMade(self)

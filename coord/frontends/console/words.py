@@ -16,8 +16,8 @@ from twisted.logger import Logger
 
 import coord
 from coord import paths
-from coord.commands import Get, List, Walk
-from coord.errors import BadRequest, CoordError, IsDirectory
+from coord.commands import Caller, Get, List, Walk
+from coord.errors import BadRequest, CoordError, Denied, IsDirectory
 from coord.events import Event
 from coord.frontends.console.colours import clean
 from coord.frontends.console.holdings import lock_lines, session_lines
@@ -94,10 +94,14 @@ class Word:
 
 
 class Words:
-    """The words that one visitor may use, over the objects of one node."""
+    """The words that one visitor may use, over the objects of one node.
 
-    def __init__(self, subjects: Subjects, *, is_operator: bool) -> None:
+    What they read of the tree they read as ``caller``.
+    """
+
+    def __init__(self, subjects: Subjects, caller: Caller, *, is_operator: bool) -> None:
         self._subjects = subjects
+        self._caller = caller
         self._account = subjects.replicator.account
         self._is_operator = is_operator
         self.all = {
@@ -189,6 +193,9 @@ class Words:
         lines = [_row(row) for row in found.rows if isinstance(row, Row)]
         if isinstance(own, Value):
             lines.insert(0, _row(Row(place, own.rev, own.value)))
+        elif isinstance(own, Denied):  # though what is below may be read
+            if not lines:
+                raise own
         elif isinstance(own, CoordError) and not isinstance(own, IsDirectory):
             raise own
         if len(lines) > count:
@@ -199,11 +206,11 @@ class Words:
         """Show every change that matches, from now or after revision ``rev``, until Ctrl-C."""
         compiled = Glob.parse(_text(glob).encode())
         after = None if rev is None else _number(rev, 1 << 62, least=0)
-        coordinator = self._subjects.coordinator
+        coordinator, caller = self._subjects.coordinator, self._caller
         since = coordinator.rev if after is None else after
         return Stream(
             f"watch {clean(compiled.written)} after revision {since}",
-            lambda wake: coordinator.watch(compiled, after, wake),
+            lambda wake: coordinator.watch(compiled, after, wake, caller),
             _event,
         )
 
@@ -278,7 +285,7 @@ class Words:
 
     def _read(self, *reads: Get | Walk | List) -> Sequence[Result]:
         answers: list[Sequence[Result]] = []
-        self._subjects.coordinator.submit(reads, answers.append)
+        self._subjects.coordinator.submit(reads, answers.append, self._caller)
         return answers[0]  # local reads are answered at once
 
     def children(self, path: str) -> list[str]:
