@@ -244,13 +244,18 @@ class List(msgspec.Struct, frozen=True, gc=False):
 
 
 class Walk(msgspec.Struct, frozen=True, gc=False):
-    """The nodes that match ``glob`` (as written) and hold a value, after path ``after``."""
+    """The nodes that match ``glob`` (as written) and hold a value, after path ``after``.
+
+    ``lasting``: without those that go with a session, as `coord.results.Aside` in their place,
+    and with the lifetime of those that have one: what there would be if all sessions ended.
+    """
 
     glob: str
     local: bool = False
     rev: int | None = None
     after: str | None = None
     limit: int | None = None
+    lasting: bool = False
 
 
 class Sync(msgspec.Struct, frozen=True, gc=False):
@@ -298,12 +303,13 @@ class Watch(msgspec.Struct, frozen=True, gc=False):
     """Tell every change that matches ``glob`` (as written) after ``after_rev`` or from now.
 
     ``diff``: where history does not go back so far, first tell how what is there differs from
-    what was there then.
+    what was there then. ``lasting`` as in `Walk`.
     """
 
     glob: str
     after_rev: int | None = None
     diff: bool = False
+    lasting: bool = False
 
 
 class Unwatch(msgspec.Struct, frozen=True, gc=False):

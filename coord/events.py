@@ -17,13 +17,15 @@ class Kind(enum.Enum):
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One node gained, changed or lost its value at ``rev``.
 
-    ``value`` is what it holds now; ``None`` exactly where ``kind`` is ``DEL``.
+    ``value`` is what it holds now; ``None`` exactly where ``kind`` is ``DEL``. ``ttl_ms`` is how
+    long it lives after that, for a lasting watch; else 0.
     """
 
     rev: int
     kind: Kind
     path: str
     value: bytes | None = None
+    ttl_ms: int = 0
 
 
 class Trouble(enum.Enum):

@@ -96,11 +96,28 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """One node of a walk: its path, the revision that last changed it, its value."""
+    """One node of a walk: its path, the revision that last changed it, its value.
+
+    ``ttl_ms`` is how long it lives after a `coord.commands.Set`, for those who put the rows of
+    a lasting walk together; in the walk itself an `Aside` before the row tells it.
+    """
 
     path: str
     rev: int
     value: bytes
+    ttl_ms: int = 0
+
+
+class Aside(msgspec.Struct, frozen=True, gc=False):
+    """What a lasting walk tells of a node beside its row, and before it.
+
+    ``what`` is ``ephemeral`` or ``lock`` of one that goes with a session and has no row; a lock's
+    node that held a value before it was locked has one, with that value. Else it is
+    ``ttl=S``, the lifetime of the node whose row follows.
+    """
+
+    path: str
+    what: str
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -121,16 +138,17 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 class Rows(msgspec.Struct, frozen=True):
     """Rows of one consistent picture at ``rev``, made as they are taken.
 
-    Items are ``Row`` for a walk, ``str`` (a child's name) for a list, ``Entry`` for a log, and
-    for a difference ``Row`` where a node changed and ``str`` (its path) where it did not; now and
-    then ``None``: nothing came of some work, a moment to let others have their turn. The iterator
-    holds the history that it needs until it ends or is closed, so a front end that
-    gives up must call ``rows.close()``. It raises `TooLate` where it was read so slowly
+    Items are ``Row`` for a walk (and ``Aside`` for a lasting one), ``str`` (a child's name) for a
+    list, ``Entry`` for a log, and for a difference ``Row`` where a node changed and ``str`` (its
+    path) where it did not; now and then ``None``: nothing came of some work, a moment to let
+    others have their turn. The iterator holds the history that it needs until it ends or is
+    closed, so a front end that gives up must call ``rows.close()``. It raises `TooLate` where it
+    was read so slowly
     that what it needs is gone.
     """
 
     rev: int
-    rows: Iterator[Row | Entry | str | None]
+    rows: Iterator[Row | Aside | Entry | str | None]
 
     def close(self) -> None:
         """Let go of the picture; safe to call more than once."""

@@ -125,6 +125,7 @@ _IF = Option("if", "if_rev", Kind.REVISION, "only if unchanged since revision N;
 _FROM = Option("from", "after_rev", Kind.REVISION, "what happened after revision N")
 _EPHEMERAL = Option("ephemeral", "ephemeral", Kind.FLAG, "it goes with this connection's session")
 _TTL = Option("ttl", "ttl_ms", Kind.MILLISECONDS, "it goes S seconds after the last SET")
+_LASTING = Option("lasting", "lasting", Kind.FLAG, "without what goes with a session")
 _LIMIT = Option("limit", "limit", Kind.COUNT, "at most N rows")
 
 ONCE: Final = Option(
@@ -205,6 +206,7 @@ VERBS: Final[tuple[Verb, ...]] = (
             _AT,
             Option("after", "after", Kind.PATH, "only what comes after this path"),
             _LIMIT,
+            _LASTING,
         ),
         replies="NODE path rev value ..., END rev",
         help="The nodes that hold a value, in path order: one consistent picture.",
@@ -217,6 +219,7 @@ VERBS: Final[tuple[Verb, ...]] = (
         options=(
             _FROM,
             Option("diff", "diff", Kind.FLAG, "where N is too old: first how things differ"),
+            _LASTING,
         ),
         replies="OK rev, then EVENT rev set|del path [value] ...",
         help="Every change, in order, none missed, none twice.",
