@@ -133,17 +133,22 @@ def issue_client(
 
     :raises AuthorityError: where no client may be called ``client``.
     """
-    if _CLIENT.fullmatch(client) is None or client == ANONYMOUS:
-        raise AuthorityError(
-            f"{client!r} is no name for a client: take up to 64 letters and digits, with . _ @ + -"
-            f" between them, and not {ANONYMOUS}"
-        )
+    check_client_name(client)
     files = Credentials(
         ca=directory / CA_FILE,
         certificate=directory / CLIENT_CERTIFICATE_FILE,
         key=directory / CLIENT_KEY_FILE,
     )
     return _issue(files, authority, client, _CLIENT_USES, [], valid, None)
+
+
+def check_client_name(client: str) -> None:
+    """Raise `AuthorityError` where no client may be called so."""
+    if _CLIENT.fullmatch(client) is None or client == ANONYMOUS:
+        raise AuthorityError(
+            f"{client!r} is no name for a client: take up to 64 letters and digits, with . _ @ + -"
+            f" between them, and not {ANONYMOUS}"
+        )
 
 
 def _issue(

@@ -16,7 +16,7 @@ from typing import Any, Final
 from coord.node.settings import Refused
 from coord.tools.cli_completion import script
 from coord.tools.cli_words import command_of, parser, verb_of
-from coord.tools.init import BadMember, make_cluster
+from coord.tools.init import BadMember, check_clients, make_clients, make_cluster
 from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, open_streams, run, servers_of
 from coord.verbs import Value
 
@@ -30,7 +30,7 @@ def main(words: Sequence[str] | None = None) -> int:
     given = grammar.parse_args(words)
     try:
         if given.command == "init":
-            _init(given.member, given.dir, given.cluster)
+            _init(given.member, given.client or (), given.dir, given.cluster)
         elif given.command == "completion":
             print(script(given.shell, grammar), end="")
         else:
@@ -86,12 +86,22 @@ def _value(given: argparse.Namespace) -> bytes:
     return content if given.raw else content.removesuffix(b"\n")
 
 
-def _init(members: Sequence[str], folder: Path, cluster: str) -> None:
-    configs = make_cluster(folder, members, cluster)
-    print(f"The key of the new cluster's CA is in {folder / 'ca'}: keep it, and keep it secret.")
-    print("Start the nodes, each where it belongs:")
-    for config in configs:
-        print(f"  twistd -n coord --config {config}")
+def _init(members: Sequence[str], clients: Sequence[str], folder: Path, cluster: str) -> None:
+    if not members and not clients:
+        raise Usage("name the nodes of a new cluster, NAME=HOST:PORT each, or a --client of one")
+    check_clients(folder, clients)
+    if members:
+        configs = make_cluster(folder, members, cluster)
+        print(
+            f"The key of the new cluster's CA is in {folder / 'ca'}: keep it, and keep it secret."
+        )
+        print("Start the nodes, each where it belongs:")
+        for config in configs:
+            print(f"  twistd -n coord --config {config}")
+    if clients:
+        print("Key and certificate of each client:")
+        for place in make_clients(folder, clients):
+            print(f"  {place}")
 
 
 if __name__ == "__main__":

@@ -153,10 +153,16 @@ def _add_init(commands: Any) -> None:
         "init",
         help="make a folder for each node of a new cluster",
         description="Make DIR/NAME with coord.toml, key and certificate for each node, and the"
-        " cluster's own CA in DIR/ca.",
+        " cluster's own CA in DIR/ca; DIR/clients/NAME with key and certificate for each --client.",
     )
     init.add_argument(
-        "member", nargs="+", metavar="NAME=HOST:PORT", help="a node, and where the others reach it"
+        "member", nargs="*", metavar="NAME=HOST:PORT", help="a node, and where the others reach it"
+    )
+    init.add_argument(
+        "--client",
+        action="append",
+        metavar="NAME",
+        help="a client of this cluster, or of one that was made in DIR before; repeatable",
     )
     init.add_argument("--dir", type=Path, required=True, help="the folder to make them in")
     init.add_argument("--cluster", default="", help="the cluster's name (one made up)")

@@ -2,7 +2,8 @@
 
 ``DIR/NAME`` holds the node's settings (``coord.toml``), its key and certificate and the
 CA's certificate, and can be carried to the node's machine as it is. ``DIR/ca`` holds the
-CA's key: whoever has it can be any node, so it stays with the operator.
+CA's key: whoever has it can be any node, so it stays with the operator. ``DIR/clients/NAME`` holds
+key and certificate of a client, for listeners that ask for one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from coord.node.authority import AuthorityError, create_authority, issue
+from coord.node.authority import (
+    AuthorityError,
+    check_client_name,
+    create_authority,
+    issue,
+    issue_client,
+    load_authority,
+)
 from coord.node.settings import (
     LINE_PORT,
     WEB_PORT,
@@ -26,12 +34,13 @@ from coord.node.settings import (
 )
 
 AUTHORITY_FOLDER: Final = "ca"
+CLIENTS_FOLDER: Final = "clients"
 CONFIG_FILE: Final = "coord.toml"
 PORT_MAX: Final = (1 << 16) - 1
 
 
 class BadMember(Refused):
-    """The nodes of a new cluster cannot be these; the text says which, in the user's words."""
+    """Nodes or clients cannot be these; the text says which, in the user's words."""
 
 
 def make_cluster(folder: Path, members: Sequence[str], cluster: str = "") -> list[Path]:
@@ -48,7 +57,7 @@ def make_cluster(folder: Path, members: Sequence[str], cluster: str = "") -> lis
     _check_distinct(nodes)
     cluster = cluster or f"coord-{secrets.token_hex(4)}"
     check_cluster_name(cluster)
-    _check_new(folder, [name for name, _ in nodes])
+    _check_new(folder, [AUTHORITY_FOLDER, *(name for name, _ in nodes)])
     try:
         authority = create_authority(folder / AUTHORITY_FOLDER, f"coord cluster {cluster} CA")
         for name, _ in nodes:
@@ -56,6 +65,33 @@ def make_cluster(folder: Path, members: Sequence[str], cluster: str = "") -> lis
     except AuthorityError as error:
         raise Refused(str(error)) from None
     return [_write_config(folder / name, text) for name, text in _configs(nodes, cluster)]
+
+
+def make_clients(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Issue certificates for clients by the CA of a cluster; return the folder of each.
+
+    Raises `Refused` where there is no CA in ``folder``.
+    """
+    try:
+        authority = load_authority(folder / AUTHORITY_FOLDER)
+        places = [folder / CLIENTS_FOLDER / name for name in names]
+        for place, name in zip(places, names, strict=True):
+            issue_client(place, authority, name)
+    except AuthorityError as error:
+        raise Refused(str(error)) from None
+    return places
+
+
+def check_clients(folder: Path, names: Sequence[str]) -> None:
+    """Raise `BadMember` where no clients may be called so, `Refused` where one is there already."""
+    for name in names:
+        try:
+            check_client_name(name)
+        except AuthorityError as error:
+            raise BadMember(str(error)) from None
+    if len({*names}) < len(names):
+        raise BadMember("a client is named twice: name each once")
+    _check_new(folder / CLIENTS_FOLDER, names)
 
 
 def _member(text: str) -> tuple[str, str]:
@@ -69,6 +105,8 @@ def _member(text: str) -> tuple[str, str]:
         raise BadMember(str(error).removeprefix("peer ")) from None
     if name == AUTHORITY_FOLDER:
         raise BadMember(f"no node can be called {name}: that is where the CA is kept")
+    if name == CLIENTS_FOLDER:
+        raise BadMember(f"no node can be called {name}: that is where theirs are kept")
     return name, address
 
 
@@ -87,7 +125,7 @@ def _check_distinct(nodes: Sequence[tuple[str, str]]) -> None:
 
 
 def _check_new(folder: Path, names: Sequence[str]) -> None:
-    for name in (AUTHORITY_FOLDER, *names):
+    for name in names:
         if (folder / name).exists():
             raise Refused(f"{folder / name} is there already: choose another --dir, or remove it")
 

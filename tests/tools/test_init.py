@@ -115,6 +115,8 @@ class Command(SynchronousTestCase):
             (["n1=h:1", "n1=h:2"], "n1 is named twice: name each node once"),
             (["n1=h:1", "n2=H:1"], "n1 and n2 cannot both be at H:1"),
             (["ca=h:1"], "no node can be called ca: that is where the CA is kept"),
+            (["clients=h:1"], "no node can be called clients: that is where theirs are kept"),
+            ([], "name the nodes of a new cluster, NAME=HOST:PORT each, or a --client of one"),
         ):
             told = self.run_command("init", *members, "--dir", folder)
             self.assertEqual(told, (2, "", f"coord: {wanted}\n"))
@@ -122,6 +124,39 @@ class Command(SynchronousTestCase):
         self.assertEqual(status, 2)
         self.assertTrue(err.startswith("coord: 'N 1' is no name for a node: "), err)
         self.assertFalse(Path(folder).exists())
+
+    def test_clients(self) -> None:
+        """Clients get certificates with the cluster or later, each in a folder of its own."""
+        folder = Path(self.mktemp())
+        new = ("init", "n1=127.0.0.1:8076", "--dir", str(folder), "--client", "alice")
+        status, out, err = self.run_command(*new)
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn(str(folder / "clients" / "alice"), out)
+        later = ("init", "--dir", str(folder), "--client", "bob", "--client", "web-1.example.org")
+        self.assertEqual(self.run_command(*later)[0], 0)
+        for name in ("alice", "bob", "web-1.example.org"):
+            place = folder / "clients" / name
+            files = {one.name for one in place.iterdir()}
+            self.assertEqual(files, {"ca.pem", "client.key", "client.pem"})
+            self.assertEqual(stat.S_IMODE((place / "client.key").stat().st_mode), 0o600)
+
+    def test_clients_that_cannot_be(self) -> None:
+        """Clients that cannot be, are there already, or have no cluster are refused."""
+        folder = Path(self.mktemp())
+        for names, status, said in (
+            (["a b"], 2, "'a b' is no name for a client"),
+            (["a", "a"], 2, "named twice"),
+            (["a"], 1, "No such file"),
+        ):
+            words = [word for name in names for word in ("--client", name)]
+            told = self.run_command("init", *words, "--dir", str(folder))
+            self.assertEqual(told[0], status)
+            self.assertIn(said, told[2])
+        self.assertFalse(folder.exists())
+        (folder / "clients" / "a").mkdir(parents=True)
+        told = self.run_command("init", "n1=h:1", "--client", "a", "--dir", str(folder))
+        self.assertEqual(told[0], 1)
+        self.assertEqual([one.name for one in folder.iterdir()], ["clients"])
 
     def test_folder_that_cannot_be(self) -> None:
         """A folder that cannot be made is named, in one line."""
