@@ -11,12 +11,14 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from itertools import chain
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from coord.store.tree import Shelf, Tree, Version
 
 Changes: TypeAlias = Version | tuple[Version, ...]
 """All that one revision changed: in path order, or the one change without a tuple around it."""
+_FOOTHOLD_PART: Final = 8
+"""A foothold is this part of the kept history away from its end."""
 
 
 class History:
@@ -41,6 +43,11 @@ class History:
     def horizon(self) -> int:
         """The oldest revision that can be read and watched from."""
         return max(self._base, self.rev - self._kept + 1)
+
+    @property
+    def foothold(self) -> int:
+        """Where those go on who come too late: the horizon would be gone before they are back."""
+        return self.horizon + (self.rev - self.horizon) // _FOOTHOLD_PART
 
     @property
     def first(self) -> int:

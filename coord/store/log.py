@@ -26,14 +26,15 @@ class Chronicle:
         self._history = history
 
     def entries(
-        self, glob: Glob, limit: int | None, may: Callable[[str], bool] | None
+        self, glob: Glob, rev: int, limit: int | None, may: Callable[[str], bool] | None
     ) -> Iterator[Entry | None]:
         """Yield the changes that match; those of one revision in path order.
 
+        :param rev: the newest revision to look at.
         :param limit: the most rows, 1 or more.
         :param may: says of a path whether it may be shown; ``None``: all may.
         """
-        key, rev = order_key(glob.prefix), self._history.rev
+        key = order_key(glob.prefix)
         records = self._of_node(key, rev) if glob.literal else self._of_all(rev)
         rows = 0
         for count, version in enumerate(records, 1):

@@ -131,8 +131,8 @@ class Reader:
         glob = self._glob(read.glob, None, caller)
         if isinstance(glob, CoordError):
             return glob
-        rows = self._chronicle.entries(glob, read.limit, self._may(caller))
-        return Rows(self._history.rev, rows)
+        rev = self._history.rev
+        return Rows(rev, self._chronicle.entries(glob, rev, read.limit, self._may(caller)))
 
     def point(self, read: Sync | Rev, caller: Caller) -> Result:
         """Return the store's revision."""

@@ -88,5 +88,10 @@ def gone(rev: int, oldest: int) -> TooLate:
     return TooLate(f"revision {rev} is gone, the oldest kept is {oldest}")
 
 
+def left_behind(rev: int, foothold: int) -> TooLate:
+    """Say that what happened after a revision is not known any more, and from where it is."""
+    return TooLate(f"revision {rev} is gone: watch from revision {foothold} or later")
+
+
 def _shown(path: str) -> str:
     return encode(path).decode()

@@ -23,7 +23,7 @@ from itertools import chain
 from typing import Final
 
 from coord.commands import Caller, Level
-from coord.errors import Lagged, TooLate
+from coord.errors import Lagged
 from coord.events import Event
 from coord.limits import WATCH_PENDING_EVENTS_MAX
 from coord.paths import Glob, order_key
@@ -122,7 +122,7 @@ class Watch:
         """Read the history from the cursor on and leave the cursor where that ended."""
         if rev <= history.horizon:
             self.close()
-            raise Lagged(f"too slow to be kept: watch again from revision {history.horizon}")
+            raise Lagged(f"too slow to be kept: watch again from revision {history.foothold}")
         events: list[Event] = []
         rules = self._rules()
         looked_at = 0
@@ -221,7 +221,7 @@ class Watches:
         history = self.history
         rev = history.rev if after_rev is None else after_rev
         if rev < history.horizon:
-            raise TooLate(f"revision {rev} is gone: watch from revision {history.horizon} or later")
+            raise refusals.left_behind(rev, history.foothold)
         watch = Watch(self, glob, rev, wake, caller)
         if rev < history.rev:
             watch.read_from(rev + 1)
