@@ -36,6 +36,10 @@ TRANSACTION_PARTS_MAX: Final = 1000
 """Lines of one transaction."""
 TRANSACTION_BYTES_MAX: Final = 2 * MIB
 """Paths and values of one transaction: with its batch it must fit into a slot."""
+TRANSACTIONS_PER_CONNECTION_MAX: Final = 64
+"""Transactions in the making of one connection, each under its tag."""
+TRANSACTIONS_BYTES_MAX: Final = 4 * MIB
+"""Paths and values of all of them together."""
 
 # -- sessions and locks. These are part of what a log means: the same on every node, never changed
 SESSION_SECONDS: Final = 10.0
@@ -64,6 +68,8 @@ SPAN_SECONDS_MAX: Final = 10 * 365 * 86_400.0
 # -- sessions kept alive
 RENEW_SECONDS: Final = 0.1
 """How often a node tells the leader which of its sessions were heard of."""
+RENEW_SESSIONS_MAX: Final = 1000
+"""Sessions told in one message; more take several."""
 EXPIRY_GRACE_SECONDS: Final = 0.25
 """How much longer than its timeout the leader waits before a session expires: what was heard of it
 in time may still be on its way."""
@@ -227,6 +233,7 @@ assert VALUE_OF_SLOT_BYTES_MAX < UNSAVED_BYTES_MAX
 assert BATCHES_IN_FLIGHT <= ALPHA
 assert RETRY_SECONDS < FETCH_AGAIN_SECONDS_MAX < REQUEST_SECONDS
 assert TRANSACTION_BYTES_MAX + LINE_BYTES_MAX <= VALUE_OF_SLOT_BYTES_MAX - BATCH_BYTES_SOFT
+assert TRANSACTION_BYTES_MAX <= TRANSACTIONS_BYTES_MAX
 assert LEASE_SECONDS < SESSION_SECONDS_MIN <= SESSION_SECONDS <= SESSION_SECONDS_MAX
 assert RENEW_SECONDS + TICK_SECONDS < EXPIRY_GRACE_SECONDS < SESSION_SECONDS_MIN
 assert LAPSING_NODES_MAX <= SESSION_NODES_MAX <= DELETE_NODES_MAX

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import random
 import resource
+import secrets
 import sqlite3
 import sys
 import time
@@ -167,6 +168,7 @@ class NodeService(Service):
             now=_now,
             time_ms=_time_ms,
             dice=random.Random(),
+            secrets=secrets.token_bytes,
             journal=self._journal,
             peers=self._transport,
         )

@@ -11,11 +11,11 @@ origin's to propose again (`coord.replicator.coordinator`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
-from coord.commands import WRITES, Read, Write
+from coord.commands import WRITES, Caller, Read, Write
 from coord.paxos.durable import Value
 from coord.results import Result
 from coord.store.machine import Store
@@ -58,19 +58,27 @@ class Origins:
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a chosen batch: its origin and number, and whether it was applied."""
+    """What became of a chosen batch: its origin and number, and whether it was applied.
+
+    ``results`` are for the node that took it; ``commands`` are those of the cluster itself.
+    """
 
     origin: str
     incarnation: int
     number: int
     is_applied: bool
     results: Sequence[Result] = ()
+    commands: Sequence[Write] = ()
+
+
+Run: TypeAlias = tuple[Sequence[Write | Read], Caller]
+"""Commands that follow one another, and who asks for them."""
 
 
 class Own(Protocol):
     """Who knows the batches that this node took."""
 
-    def commands(self, batch: Batch, value: bytes) -> Sequence[Write | Read] | None:
+    def runs(self, batch: Batch, value: bytes) -> Sequence[Run] | None:
         """Return the writes of the batch that ``value`` holds with the reads among them.
 
         None where it is another node's, or an earlier life's.
@@ -101,17 +109,31 @@ class Applier:
         is_applied = self.origins.admit(batch)
         results: Sequence[Result] = ()
         if is_applied:
-            results = self._perform(own.commands(batch, value), batch.commands)
+            runs = own.runs(batch, value)
+            if runs is None:
+                self._perform(batch)
+            else:
+                results = self._perform_own(runs)
             self.store.seal()
-        return Outcome(batch.origin, batch.incarnation, batch.number, is_applied, results)
+        words = batch.commands if batch.origin == FOUNDER else ()
+        return Outcome(batch.origin, batch.incarnation, batch.number, is_applied, results, words)
 
-    def _perform(
-        self, own: Sequence[Write | Read] | None, writes: Sequence[Write]
-    ) -> Sequence[Result]:
-        apply, time_ms = self.store.apply, self.time_ms
-        if own is None:
-            for write in writes:
-                apply(write, time_ms)
-            return ()
-        answer = self.store.answer
-        return [apply(one, time_ms) if isinstance(one, WRITES) else answer(one) for one in own]
+    def _perform(self, batch: Batch) -> None:
+        """Do the writes of another node, each for whoever asked it."""
+        apply, time_ms, commands = self.store.apply, self.time_ms, batch.commands
+        first = 0
+        for count, caller in batch.callers:
+            for write in commands[first : first + count]:
+                apply(write, time_ms, caller)
+            first += count
+        for write in commands[first:]:
+            apply(write, time_ms)
+
+    def _perform_own(self, runs: Iterable[Run]) -> list[Result]:
+        """Do the writes that this node took, and answer the reads among them."""
+        apply, answer, time_ms = self.store.apply, self.store.answer, self.time_ms
+        return [
+            apply(one, time_ms, caller) if isinstance(one, WRITES) else answer(one, caller)
+            for commands, caller in runs
+            for one in commands
+        ]

@@ -26,13 +26,14 @@ class Surroundings:
     """What a node is given: its loop, its clocks, its dice, its disk and its links.
 
     ``now`` counts seconds and never steps, not even while the machine sleeps; ``time_ms`` is
-    the time of day.
+    the time of day. ``secrets`` returns so many bytes that nobody can guess.
     """
 
     reactor: IReactorTime
     now: Callable[[], float]
     time_ms: Callable[[], int]
     dice: Random
+    secrets: Callable[[int], bytes]
     journal: IJournal
     peers: IPeers
 
@@ -67,4 +68,4 @@ def assemble(
         time_ms=surroundings.time_ms,
         tuning=tuning,
     )
-    return Node(replicator, Coordinator(replicator, tuning.request_seconds))
+    return Node(replicator, Coordinator(replicator, tuning.request_seconds, surroundings.secrets))

@@ -14,29 +14,44 @@ A front end submits *groups*: commands of one connection that are answered toget
 What a deadline means depends on how far a write got. In the queue: ``UNAVAILABLE``, and it never
 happens. In a batch that was sent, even if only to a leader that is no more: ``UNKNOWN``,
 and the batch is sent again until its fate is known, as those numbered after it must wait.
+
+Ids and keys of sessions are made here, from the dice that the node was given for secrets: the log
+holds an id, which others may see, and a hash of the key.
 """
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
+from typing import Final
 
-from coord.commands import CLUSTER, Caller, OpenSession, Read, Write
-from coord.errors import CoordError
+import msgspec
+
+from coord.commands import CLUSTER, Caller, Get, Once, OpenSession, Read, Revert, Write
+from coord.errors import CoordError, Unavailable
 from coord.events import SessionEvent
+from coord.limits import SESSION_SECONDS_MAX, SESSION_SECONDS_MIN
 from coord.paths import Glob
 from coord.replicator.interfaces import IAttachment
 from coord.replicator.queues import Answer, Group
 from coord.replicator.replicator import Replicator
-from coord.results import Granted, Items, LockRow, Rows, SessionRow
+from coord.results import Granted, Items, LockRow, Result, Rows, SessionRow, Value
+from coord.store.sessions import key_hash
 from coord.store.watches import Watch
+
+_ID_BYTES: Final = 8
+_KEY_BYTES: Final = 24
 
 
 class Coordinator:
     """What every front end of a node talks to; provides `ICoordinator`."""
 
-    def __init__(self, replicator: Replicator, request_seconds: float) -> None:
+    def __init__(
+        self, replicator: Replicator, request_seconds: float, secrets: Callable[[int], bytes]
+    ) -> None:
         self._replicator = replicator
         self._request_seconds = request_seconds
+        self._secrets = secrets
 
     @property
     def rev(self) -> int:
@@ -53,13 +68,44 @@ class Coordinator:
         whose fate is open) or ``OVERLOADED`` (not done).
         """
         deadline = self._replicator.now() + self._request_seconds
-        group = Group(commands, answer, deadline)
+        group = Group(commands, answer, deadline, caller)
         if group.writes:
-            self._replicator.write(group)
+            if any(isinstance(_plain(one), Revert) for one in group.writes):
+                self._look_up(group)
+            else:
+                self._replicator.write(group)
         elif group.is_local:
             self._replicator.answer(group)
         else:
             self._replicator.read(group)
+
+    def _look_up(self, group: Group) -> None:
+        """Give each `Revert` its value before the group goes on; one without is refused here."""
+        found = [self._with_value(one, group.caller) for one in group.commands]
+        commands = [one for one in found if not isinstance(one, CoordError)]
+
+        def settle(results: Sequence[Result]) -> None:
+            done = iter(results)
+            group.settle([one if isinstance(one, CoordError) else next(done) for one in found])
+
+        if commands:
+            self.submit(commands, settle, group.caller)
+        else:
+            settle(())
+
+    def _with_value(self, command: Write | Read, caller: Caller) -> Write | Read | CoordError:
+        revert = _plain(command)
+        if not isinstance(revert, Revert) or revert.value is not None:
+            return command
+        store = self._replicator.store
+        if revert.rev > store.rev:
+            return Unavailable(f"this node has not seen revision {revert.rev} yet: try again")
+        value = store.answer(Get(revert.path, rev=revert.rev), caller)
+        if isinstance(value, CoordError):
+            return value
+        assert isinstance(value, Value), "that is what answers a Get"
+        revert = msgspec.structs.replace(revert, value=value.value)
+        return Once(command.word, revert) if isinstance(command, Once) else revert
 
     def watch(
         self,
@@ -70,9 +116,11 @@ class Coordinator:
     ) -> Watch:
         """Watch from now, or from a revision on; ``wake`` is called when there is something.
 
-        :raises TooLate: when the history after that revision is gone.
+        :raises TooLate: when the history after that revision is gone; it names the oldest one to go
+            on from.
+        :raises Denied: when the caller may read nothing that matches.
         """
-        return self._replicator.store.watch(glob, after_rev, wake)
+        return self._replicator.store.watch(glob, after_rev, wake, caller)
 
     def status(self) -> Items:
         """Return how this node is, as ``name=value``."""
@@ -87,20 +135,24 @@ class Coordinator:
         return self._replicator.store.difference(glob, after_rev, caller)
 
     def new_session(self, timeout_ms: int) -> tuple[OpenSession, str]:
-        """Return the write that opens a session, and its key."""
-        raise NotImplementedError
+        """Return the write that opens a session, and the key, of which it holds a hash only."""
+        shortest, longest = int(SESSION_SECONDS_MIN * 1000), int(SESSION_SECONDS_MAX * 1000)
+        session = self._secrets(_ID_BYTES).hex()
+        key = urlsafe_b64encode(self._secrets(_KEY_BYTES)).decode()
+        timeout_ms = min(max(timeout_ms, shortest), longest)
+        return OpenSession(session, key_hash(key), timeout_ms), key
 
     def attach(
         self, session: str, told: Callable[[SessionEvent], None], *, own: bool
     ) -> IAttachment:
-        """Bind a connection to a session."""
-        raise NotImplementedError
+        """Bind a connection to a session; ``told`` hears of its troubles, `EXPIRED` last."""
+        return self._replicator.sessions.keeper.attach(session, told, own=own)
 
     def await_lock(
         self, path: str, session: str, told: Callable[[Granted | CoordError], None]
     ) -> Callable[[], None]:
         """Wait for what becomes of a session's place in the queue of a lock."""
-        raise NotImplementedError
+        return self._replicator.sessions.places.wait(path, session, told)
 
     def sessions(self) -> list[SessionRow]:
         """Return the open sessions, oldest first, as this node has them."""
@@ -109,3 +161,8 @@ class Coordinator:
     def locks(self) -> list[LockRow]:
         """Return the locks in path order, as this node has them."""
         return self._replicator.store.locks()
+
+
+def _plain(command: Write | Read) -> Write | Read:
+    """Return the write itself, of one that has an id."""
+    return command.write if isinstance(command, Once) else command

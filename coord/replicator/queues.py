@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain
 from typing import Final, TypeAlias, cast
 
-from coord.commands import WRITES, Read, Rev, Write, weight_bytes
+from coord.commands import CLUSTER, WRITES, Caller, Read, Rev, Write, weight_bytes
 from coord.errors import CoordError, Overloaded, TooLarge, Unavailable, Unknown
 from coord.limits import (
     BATCH_BYTES_SOFT,
@@ -22,7 +22,7 @@ from coord.limits import (
     QUEUE_COMMANDS_MAX,
     VALUE_OF_SLOT_BYTES_MAX,
 )
-from coord.replicator.applier import Outcome
+from coord.replicator.applier import Outcome, Run
 from coord.results import Result
 from coord.wire.values import Batch, encode_batch
 
@@ -47,10 +47,17 @@ class SetBackError(Exception):
 class Group:
     """Commands of one connection that are answered together, once."""
 
-    __slots__ = ("answer", "commands", "deadline", "weight_bytes", "writes")
+    __slots__ = ("answer", "caller", "commands", "deadline", "weight_bytes", "writes")
 
-    def __init__(self, commands: Sequence[Write | Read], answer: Answer, deadline: float) -> None:
+    def __init__(
+        self,
+        commands: Sequence[Write | Read],
+        answer: Answer,
+        deadline: float,
+        caller: Caller = CLUSTER,
+    ) -> None:
         self.commands = commands
+        self.caller = caller
         self.writes = [one for one in commands if isinstance(one, WRITES)]
         self.answer: Answer | None = answer
         self.deadline = deadline
@@ -61,9 +68,10 @@ class Group:
         """Whether it asks for nothing but this node as it stands."""
         return all(isinstance(one, Rev) or getattr(one, "local", False) for one in self.commands)
 
-    def read_by(self, answer: Callable[[Read], Result]) -> list[Result]:
+    def read_by(self, answer: Callable[[Read, Caller], Result]) -> list[Result]:
         """Return what ``answer`` says to each command of a group that only reads."""
-        return [answer(cast(Read, one)) for one in self.commands]
+        caller = self.caller
+        return [answer(cast(Read, one), caller) for one in self.commands]
 
     def settle(self, results: Sequence[Result]) -> None:
         """Answer, unless that was done."""
@@ -76,6 +84,22 @@ class Group:
         self.settle([fate if fate and isinstance(one, WRITES) else error for one in self.commands])
 
 
+class Proof(Group):
+    """No commands at all, but for the point: ``told`` whether it is known to be the newest."""
+
+    __slots__ = ("_told",)
+
+    def __init__(self, told: Callable[[bool], None], deadline: float) -> None:
+        super().__init__((), lambda results: told(True), deadline)
+        self._told = told
+
+    def refuse(self, error: CoordError, fate: CoordError | None = None) -> None:
+        """Say that it could not be found out."""
+        if self.answer is not None:
+            self.answer = None
+            self._told(False)
+
+
 class Flight:
     """A batch on its way: sent at least once, not yet seen applied."""
 
@@ -86,9 +110,9 @@ class Flight:
         self.groups = groups
         self.payload = payload
 
-    def commands(self) -> list[Write | Read]:
-        """Return all commands in the order in which they are done."""
-        return list(chain.from_iterable(group.commands for group in self.groups))
+    def runs(self) -> list[Run]:
+        """Return all commands in the order in which they are done, and who asks."""
+        return [(group.commands, group.caller) for group in self.groups]
 
     def land(self, results: Sequence[Result]) -> list[Call]:
         """Return the calls that give each group its share of the results."""
@@ -175,7 +199,7 @@ class Writes:
             return None
         writes = tuple(chain.from_iterable(group.writes for group in groups))
         number = self._next_number
-        batch = Batch(self._node, self._incarnation, number, writes)
+        batch = Batch(self._node, self._incarnation, number, writes, _callers(groups))
         flight = Flight(number, groups, encode_batch(batch))
         self._flights.append(flight)
         self._next_number += 1
@@ -189,7 +213,7 @@ class Writes:
         self._queued_bytes -= group.weight_bytes
         return group
 
-    def commands(self, batch: Batch, value: bytes) -> Sequence[Write | Read] | None:
+    def runs(self, batch: Batch, value: bytes) -> Sequence[Run] | None:
         """Return the commands of a batch of ours in flight, reads in their places.
 
         :raises SetBackError: where the batch is of a life of this node that it knows nothing of.
@@ -201,7 +225,7 @@ class Writes:
             raise SetBackError(batch.incarnation, self._incarnation)
         if flight.number != batch.number or not value.endswith(flight.payload):
             raise SetBackError(batch.incarnation, self._incarnation)
-        return flight.commands()
+        return flight.runs()
 
     def landed(self, outcome: Outcome) -> list[Call] | None:
         """Take note of an outcome; the calls that answer, or None if it was not the next."""
@@ -284,3 +308,19 @@ class Reads:
             groups[:] = [group for group in groups if group.deadline > now]
         self._weight -= sum(len(group.commands) for group in late)
         return [partial(group.refuse, UNAVAILABLE) for group in late]
+
+
+def _callers(groups: Sequence[Group]) -> tuple[tuple[int, Caller], ...]:
+    """Return who asks for how many of the writes of some groups, neighbours taken together."""
+    runs: list[tuple[int, Caller]] = []
+    count, last = 0, CLUSTER
+    for group in groups:
+        if not group.writes:
+            continue
+        if count and group.caller != last:
+            runs.append((count, last))
+            count = 0
+        count, last = count + len(group.writes), group.caller
+    if last != CLUSTER:
+        runs.append((count, last))
+    return tuple(runs)

@@ -10,49 +10,37 @@ else runs inside a change of state, and a thousand requests in a turn cost one o
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from coord.commands import Genesis
 from coord.errors import CoordError, Unavailable
 from coord.limits import (
     HISTORY_REVISIONS,
     IMAGE_EVERY_BYTES,
     LOG_BYTES_KEPT,
-    MESSAGE_BYTES_SOFT,
     REQUEST_SECONDS,
     TICK_SECONDS,
 )
 from coord.paxos.acceptor import size_of
-from coord.paxos.ballot import NEVER
-from coord.paxos.durable import Value
-from coord.paxos.effects import Chosen, Effects, Recall
+from coord.paxos.effects import Chosen, Effects
 from coord.paxos.messages import Supply
 from coord.paxos.replica import Replica
 from coord.paxos.timing import Timing
 from coord.replicator.account import Account, Identity
-from coord.replicator.applier import FOUNDER, Applier
+from coord.replicator.applier import FOUNDER, Applier, Outcome
+from coord.replicator.batches import Batches
 from coord.replicator.imaging import Imaging, LogMarks
 from coord.replicator.interfaces import IJournal, IPeers
 from coord.replicator.queues import Call, Group, Reads, SetBackError, Writes
+from coord.replicator.sessions import Sessions
+from coord.replicator.telling import Announcements, Recalls
 from coord.replicator.tracing import Traces
 from coord.results import Result
 from coord.wire import peer as wire
-from coord.wire.values import Batch, encode_batch, stamp
-
-FORWARD_AGAIN_SECONDS: Final = 0.6
-"""Batches handed to a leader and not applied for so long are handed to it again."""
-ANNOUNCE_SECONDS: Final = 0.001
-"""How long a node that waits for nothing may not be told what was chosen."""
-PROPOSALS_MAX: Final = 256
-"""Batches of other nodes that wait for a slot; past it they are dropped, and come again. Each
-waits once, however often it came, so there are no more than the nodes have in flight."""
 
 
 @attrs.frozen(kw_only=True)
@@ -90,30 +78,20 @@ class Replicator:
         tuning: Tuning,
     ) -> None:
         self._reactor = reactor
-        self._identity = identity
         self._replica = replica
         self._applier = applier
         self._journal = journal
         self._peers = peers
         self.now = now
-        self._time_ms = time_ms
-        self._began_at = now()
         self._request_seconds = tuning.request_seconds
         self.store = applier.store
         self._writes = Writes(identity.node, identity.incarnation)
         self._reads = Reads(identity.incarnation << 32)
-        self._proposals: deque[bytes] = deque()
         self._answers: list[Call] = []
         self._turn_call: IDelayedCall | None = None
         self._tick_call: IDelayedCall | None = None
-        self._announce_call: IDelayedCall | None = None
-        self._owed: set[str] = set()
-        self._sent_under = NEVER
-        self._sent_at = self._began_at
-        self._must_send_again = False
         self._fault: str | None = None
         self._is_broken = False
-        self._complained: set[str] = set()
         self._imaging = Imaging(
             reactor,
             journal,
@@ -132,9 +110,34 @@ class Replicator:
             peers=peers,
             now=now,
             fault=lambda: self._fault,
-            began_at=self._began_at,
+            began_at=now(),
         )
         self.traces = Traces(identity.node, self.account.uptime)
+        self._batches = Batches(
+            identity=identity,
+            replica=replica,
+            applier=applier,
+            writes=self._writes,
+            peers=peers,
+            now=now,
+            time_ms=time_ms,
+            obey=self._obey,
+        )
+        self._announcements = Announcements(
+            reactor, replica, now=now, obey=self._obey, tell_all=self._tell_all
+        )
+        self._recalls = Recalls(journal, peers, self.account)
+        self.sessions = Sessions(
+            store=self.store,
+            replica=replica,
+            peers=peers,
+            traces=self.traces,
+            now=now,
+            read=self.read,
+            wake=self._wake,
+            serves=self.account.serves,
+            request_seconds=tuning.request_seconds,
+        )
         journal.observe(self)
         peers.observe(self)
 
@@ -142,15 +145,17 @@ class Replicator:
     def start(self) -> None:
         """Apply what the journal knows to be chosen, then take part."""
         self._obey(self._replica.start(self.now()))
+        self.sessions.start()
         self._tick()
 
     def stop(self) -> None:
         """Take part no more; what waits is answered ``UNAVAILABLE`` or ``UNKNOWN``."""
         self._withdraw("stopped")
-        for call in (self._turn_call, self._tick_call, self._announce_call):
+        for call in (self._turn_call, self._tick_call):
             if call is not None and call.active():
                 call.cancel()
-        self._turn_call = self._tick_call = self._announce_call = None
+        self._turn_call = self._tick_call = None
+        self._announcements.stop()
         self._fire()
 
     # -- the coordinator's side --------------------------------------------------------------
@@ -200,16 +205,20 @@ class Replicator:
         if self.traces.is_on:
             self.traces.received(sender, message)
         if isinstance(message, wire.Forward):
-            self._forwarded(message)
+            if self._batches.forwarded(message):
+                self._wake()
+        elif isinstance(message, wire.Renew | wire.Renewed):
+            self._guard(self.sessions.received, sender, message)
         else:
             if isinstance(message, Supply) and message.oldest:
-                self._told_of_gap(sender, message.oldest)
+                self._recalls.told_of_gap(sender, message.oldest)
             self._take(self._replica.step, sender, message)
 
     def connected(self, peer: str) -> None:
         """Take note of a link; what was sent before may be lost, so send it again."""
         self.traces.note(f"linked with {peer}")
-        self._must_send_again |= peer == self._replica.leader
+        self._batches.linked(peer)
+        self.sessions.linked(peer)
         self._take(self._replica.connected, peer)
 
     def disconnected(self, peer: str) -> None:
@@ -229,27 +238,25 @@ class Replicator:
     # -- the loop -----------------------------------------------------------------------------
     def _take(self, enter: Callable[..., Effects], *what: object) -> None:
         """Put one input to the core and do what it wants; end the turn if that concerns others."""
-        if self._fault is not None:
-            return
-        try:
-            effects = enter(self.now(), *what)
-            self._obey(effects)
-        except Exception as error:
-            self._break(error)
-            return
+        self._guard(self._step, enter, *what)
+
+    def _step(self, enter: Callable[..., Effects], *what: object) -> None:
+        effects = enter(self.now(), *what)
+        self._obey(effects)
         if effects.send or effects.chosen or effects.readable or self._has_work():
             self._wake()
 
+    def _guard(self, do: Callable[..., None], *what: object) -> None:
+        """Do one thing, unless this node serves no more; a bug in it ends the serving."""
+        if self._fault is None:
+            try:
+                do(*what)
+            except Exception as error:
+                self._break(error)
+
     def _has_work(self) -> bool:
         """Say whether something is to be told, or may be sent that could not be before."""
-        return (
-            bool(self._answers)
-            or self._writes.has_queued
-            or self._reads.has_waiting
-            or bool(self._proposals)
-            or self._must_send_again
-            or self._replica.ballot != self._sent_under
-        )
+        return bool(self._answers) or self._reads.has_waiting or self._batches.has_work
 
     def _break(self, error: Exception) -> None:
         """Stop serving rather than answer wrongly: an invariant has turned out not to hold."""
@@ -265,6 +272,7 @@ class Replicator:
         """Take part no more, and answer what waits."""
         self._fault = self._fault or " ".join(reason.split())
         self._imaging.stop()
+        self.sessions.stop()
         self._expire(float("inf"))
         self._wake()
 
@@ -285,21 +293,28 @@ class Replicator:
         for readable in effects.readable:
             self._reads.found(readable.number, readable.slot)
         for recall in effects.recall:
-            self._recall(recall)
+            self._recalls.send(recall)
 
     def _apply(self, chosen: Chosen) -> None:
         outcome = self._applier.apply(chosen.slot, chosen.value, self._writes)
         self._imaging.applied(chosen.slot, size_of(chosen.value))
         if outcome is not None:
-            self._owed.add(outcome.origin)
-            calls = self._writes.landed(outcome)
-            if calls is None:
-                self._must_send_again = True
-            elif calls:
-                self._answers += calls
-                waited = self.now() - self._writes.landed_deadline + self._request_seconds
-                self.account.batch_seconds.count(waited)
+            self._landed(outcome)
         self._answer_ready()
+
+    def _landed(self, outcome: Outcome) -> None:
+        """Answer a batch of this node's own; take note of whose it is, and whether it was lost."""
+        if outcome.origin == FOUNDER:
+            self.sessions.applied(outcome.commands)
+            return
+        self._announcements.owe(outcome.origin)
+        calls = self._writes.landed(outcome)
+        if calls is None:
+            self._batches.overtaken()
+        elif calls:
+            self._answers += calls
+            waited = self.now() - self._writes.landed_deadline + self._request_seconds
+            self.account.batch_seconds.count(waited)
 
     def _answer_ready(self) -> None:
         """Read for the groups whose point is reached, before anything later is applied."""
@@ -312,28 +327,31 @@ class Replicator:
 
     def _turn(self) -> None:
         self._turn_call = None
-        if self._fault is None:
-            try:
-                self._send_batches()
-                self._ask()
-                self._announce(self._owed)
-                self._answer_ready()
-                self._imaging.consider()
-            except Exception as error:
-                self._break(error)
+        self._guard(self._end_turn)
         self._fire()
         self._peers.flush()
+
+    def _end_turn(self) -> None:
+        """Do once what concerns others, however much came in."""
+        self._batches.send()
+        self.sessions.turn()
+        self._ask()
+        self._announcements.send()
+        self._answer_ready()
+        self._imaging.consider()
 
     def _fire(self) -> None:
         """Tell everyone what happened, now that nothing is changing."""
         calls: list[Call] = [watch.wake for watch in self.store.publish()]
         calls += self._answers
+        calls += self.sessions.calls()
         self._answers = []
         for call in calls:
             try:
                 call()
             except Exception:
                 self._log.failure("a front end failed to take what it was told")
+        self.sessions.fired()
 
     def _tick(self) -> None:
         self._tick_call = self._reactor.callLater(TICK_SECONDS, self._tick)
@@ -341,144 +359,29 @@ class Replicator:
             return
         now = self.now()
         self._expire(now)
-        late = now - self._sent_at > FORWARD_AGAIN_SECONDS
-        if late and self._writes.flights and not self._replica.is_leading:
-            self._must_send_again = True
+        self._batches.tick(now)
+        self._guard(self._watch_time, now)
         self._take(self._replica.tick)
+
+    def _watch_time(self, now: float) -> None:
+        """See to the sessions, and propose the end of what has lapsed."""
+        self.sessions.tick(now)
+        lapse = self.sessions.lapses.next(now, may_propose=self._batches.may_lapse(now))
+        if lapse is not None:
+            self._batches.lapse(lapse, now)
+            self._wake()
+
+    def _tell_all(self) -> None:
+        self._take(self._replica.announce, self._replica.untold())
 
     def _expire(self, now: float) -> None:
         self._answers += self._writes.expire(now)
         self._answers += self._reads.expire(now)
 
-    # -- announcements ----------------------------------------------------------------------------
-    def _announce(self, to: Collection[str]) -> None:
-        """Tell ``to`` at once what was chosen: they wait for it. The rest hear of it soon.
-
-        Most often the next proposal tells it to them on its way; a message of its own would cost
-        each of them a turn, and the leader a system call, for nothing.
-        """
-        if self._replica.untold():
-            self._obey(self._replica.announce(self.now(), to))
-            if self._announce_call is None and self._replica.untold():
-                self._announce_call = self._reactor.callLater(
-                    ANNOUNCE_SECONDS, self._announce_to_all
-                )
-        self._owed.clear()
-
-    def _announce_to_all(self) -> None:
-        self._announce_call = None
-        self._take(self._replica.announce, self._replica.untold())
-
-    # -- batches -------------------------------------------------------------------------------
-    def _send_batches(self) -> None:
-        """Hand batches to the leader, be it this node or another; keep them where there is none."""
-        if self._replica.is_leading:
-            self._lead()
-            return
-        self._proposals.clear()
-        leader = self._replica.leader
-        if leader is None or leader not in self._peers.connected():
-            self._sent_under = NEVER
-            return
-        self._must_send_again |= self._replica.ballot != self._sent_under
-        self._sent_under = self._replica.ballot
-        payloads = self._due()
-        if payloads:
-            self._forward(leader, payloads)
-
-    def _due(self) -> list[bytes]:
-        """Return the batches to be sent now: new ones, after all in flight if need be."""
-        again = [flight.payload for flight in self._writes.flights] if self._must_send_again else []
-        self._must_send_again = False
-        while (flight := self._writes.next_batch()) is not None:
-            again.append(flight.payload)
-        if again:
-            self._sent_at = self.now()
-        return again
-
-    def _forward(self, leader: str, payloads: Sequence[bytes]) -> None:
-        piece: list[bytes] = []
-        size_bytes = 0
-        for payload in payloads:
-            piece.append(payload)
-            size_bytes += len(payload)
-            if size_bytes >= MESSAGE_BYTES_SOFT:
-                self._peers.send(leader, wire.encode(wire.Forward(tuple(piece))))
-                piece, size_bytes = [], 0
-        if piece:
-            self._peers.send(leader, wire.encode(wire.Forward(tuple(piece))))
-
-    def _forwarded(self, message: wire.Forward) -> None:
-        if self._replica.is_leading and len(self._proposals) < PROPOSALS_MAX:
-            waiting = self._proposals
-            waiting.extend(batch for batch in message.batches if batch not in waiting)
-            self._wake()
-
-    def _lead(self) -> None:
-        """Propose: the founding write first, then batches of others and of our own."""
-        now = self.now()
-        room = self._replica.room(now)
-        if self._applier.slot == 0:
-            # Nothing is proposed beside the founding write: were it lost, and what came after it
-            # not, a later leader would fill its slot with nothing.
-            if room and self._replica.may_found:
-                self._propose([self._genesis()], now)
-            return
-        if self._replica.ballot != self._sent_under or self._must_send_again:
-            self._proposals.extend(flight.payload for flight in self._writes.flights)
-            self._sent_under, self._must_send_again = self._replica.ballot, False
-            self._sent_at = now
-        batches: list[bytes] = []
-        while room > len(batches) and self._proposals:
-            batches.append(self._proposals.popleft())
-        while room > len(batches) and (flight := self._writes.next_batch()) is not None:
-            batches.append(flight.payload)
-            self._sent_at = now
-        self._propose(batches, now)
-
-    def _propose(self, batches: Sequence[bytes], now: float) -> None:
-        """Propose batches for which there was room ``now``: a moment later there may be less."""
-        if batches:
-            time_ms = max(self._time_ms(), self._applier.time_ms)
-            values: list[Value] = [stamp(batch, time_ms) for batch in batches]
-            self._obey(self._replica.propose(now, values))
-
-    def _genesis(self) -> bytes:
-        members = tuple(sorted(self._identity.addresses.items()))
-        return encode_batch(Batch(FOUNDER, 0, 0, (Genesis(self._identity.cluster, members),)))
-
-    # -- reads and recalls -----------------------------------------------------------------------
     def _ask(self) -> None:
         number = self._reads.next_question()
         if number is not None:
             self._obey(self._replica.read(self.now(), number))
-
-    def _told_of_gap(self, sender: str, oldest: int) -> None:
-        self.account.log_begins_at = oldest
-        gap = self.account.gap()
-        if gap is not None and sender not in self._complained:
-            self._complained.add(sender)
-            self._log.error("{gap}; {peer} says so", gap=gap, peer=sender)
-
-    def _recall(self, recall: Recall) -> None:
-        """Send old chosen values from the journal to a peer that was away."""
-        reading = self._journal.read(recall.slot, recall.until, MESSAGE_BYTES_SOFT)
-
-        def found(values: Sequence[Value]) -> None:
-            oldest = 0 if values else self._journal.oldest()
-            if oldest > recall.slot and recall.peer not in self._complained:
-                self._complained.add(recall.peer)
-                self._log.warn(
-                    "{peer} asks for slot {slot}, but the log begins at {oldest}",
-                    peer=recall.peer,
-                    slot=recall.slot,
-                    oldest=oldest,
-                )
-            supply = Supply(recall.slot, tuple(values), oldest)
-            self._peers.send(recall.peer, wire.encode(supply))
-
-        reading.addCallback(found)
-        reading.addErrback(lambda failure: self._log.failure("cannot read the log", failure))
 
     # -- what people ask of it ----------------------------------------------------------------
     def step_down(self) -> str | None:

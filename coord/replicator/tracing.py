@@ -94,6 +94,11 @@ class Traces:
         with self._safely():
             self._told(f"{sender} -> {self._node}", message)
 
+    def sent(self, to: str, message: PeerMessage) -> None:
+        """Tell of a message that is no part of what the core wants."""
+        with self._safely():
+            self._told(f"{self._node} -> {to}", message)
+
     def obeyed(self, effects: Effects) -> None:
         """Tell what the core wants done."""
         with self._safely():
@@ -119,7 +124,8 @@ class Traces:
         if isinstance(message, Forward):
             self.note(f"{way} Forward of {len(message.batches)} batches")
         elif isinstance(message, Renew | Renewed):
-            self.note(f"{way} {type(message).__name__} {message.number}", is_beat=True)
+            of = f" of {len(message.sessions)} sessions" if isinstance(message, Renew) else ""
+            self.note(f"{way} {type(message).__name__} {message.number}{of}", is_beat=True)
         else:
             is_beat = isinstance(message, Beat | BeatAnswer)
             self.note(f"{way} {describe_message(message)}", is_beat=is_beat)

@@ -86,6 +86,7 @@ class SimulatedNode:
             now=process.seconds,
             time_ms=self.machine.clock.wall_ms,
             dice=random.Random(world.dice.getrandbits(64)),
+            secrets=random.Random(world.dice.getrandbits(64)).randbytes,
             journal=journal,
             peers=self._cluster.network.join(process),
         )

@@ -44,6 +44,13 @@ class Delay(msgspec.Struct, frozen=True, gc=False):
 Span: TypeAlias = Lifetime | Patience | Delay
 
 
+class SessionBegun(msgspec.Struct, frozen=True, gc=False):
+    """A session was opened; from now on somebody has to keep it alive."""
+
+    session: str
+    timeout_ms: int
+
+
 class SessionOver(msgspec.Struct, frozen=True, gc=False):
     """A session ended at ``rev``, or at that revision without a change."""
 
@@ -60,4 +67,4 @@ class PlaceOver(msgspec.Struct, frozen=True, gc=False):
     result: Granted | CoordError
 
 
-News: TypeAlias = Span | SessionOver | PlaceOver
+News: TypeAlias = Span | SessionBegun | SessionOver | PlaceOver

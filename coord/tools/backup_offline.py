@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from coord.commands import Get, Read, Walk, Write
+from coord.commands import Get, Walk
 from coord.journal.offline import Offline, open_offline
 from coord.limits import ALPHA
 from coord.paths import CONTROL
 from coord.paxos.durable import Vote
 from coord.paxos.membership import Membership
-from coord.replicator.applier import Applier
+from coord.replicator.applier import Applier, Run
 from coord.replicator.imaging import load
 from coord.results import Row, Rows, Value
 from coord.store.machine import Store
@@ -36,7 +36,7 @@ class Rebuilt(msgspec.Struct, frozen=True):
 class _Nobody:
     """Who took no batch of the log: its results concern nobody any more."""
 
-    def commands(self, batch: Batch, value: bytes) -> Sequence[Write | Read] | None:
+    def runs(self, batch: Batch, value: bytes) -> Sequence[Run] | None:
         """Return that no batch is ours."""
         return None
 

@@ -50,16 +50,18 @@ class Forward(msgspec.Struct, frozen=True, array_like=True, tag=64):
 class Renew(msgspec.Struct, frozen=True, array_like=True, tag=65):
     """A node tells the leader which sessions were heard of there lately.
 
-    The leader answers each with a `Renewed` of the same number, but only while it is certain
-    to lead; until then the sender repeats what it said, with what came since, under new numbers.
+    ``ages_ms`` says how long ago each was, where it could not be told at once. The leader answers
+    with a `Renewed` of the same number, but only while it is certain to lead; what is not
+    answered the sender tells again, under new numbers.
     """
 
     number: int
     sessions: tuple[str, ...]
+    ages_ms: tuple[int, ...] = ()
 
 
 class Renewed(msgspec.Struct, frozen=True, array_like=True, tag=66):
-    """Every session of that `Renew`, and of those before it, has its full timeout from then on.
+    """Every session of that `Renew` has its full timeout from when it was heard of.
 
     Except ``lost``: there is no such session, or it is about to expire.
     """

@@ -135,6 +135,7 @@ class Case(SynchronousTestCase):
             now=self.clock.seconds,
             time_ms=lambda: self.time_ms,
             dice=Random(name),
+            secrets=Random(f"{name} {recovered.incarnation}").randbytes,
             journal=journal,
             peers=links,
         )

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from coord.commands import Get, Read, Set, Stat, Write
+from coord.commands import CLUSTER, Get, Read, Set, Stat, Write
 from coord.paxos.membership import Configuration
-from coord.replicator.applier import FOUNDER, Applied, Applier, Origins
+from coord.replicator.applier import FOUNDER, Applied, Applier, Origins, Run
 from coord.results import Facts, Value, Written
 from coord.store.machine import Store
 from coord.wire.values import Batch, encode_batch, stamp
@@ -81,7 +81,7 @@ class Admission(SynchronousTestCase):
 class Nobody:
     """Who took no batch."""
 
-    def commands(self, batch: Batch, value: bytes) -> Sequence[Write | Read] | None:
+    def runs(self, batch: Batch, value: bytes) -> Sequence[Run] | None:
         """Return None: the batch is another node's."""
         return None
 
@@ -92,9 +92,9 @@ class Mine:
     def __init__(self, *commands: Write | Read) -> None:
         self._commands = commands
 
-    def commands(self, batch: Batch, value: bytes) -> Sequence[Write | Read] | None:
+    def runs(self, batch: Batch, value: bytes) -> Sequence[Run] | None:
         """Return the batch as it was taken."""
-        return self._commands
+        return [(self._commands, CLUSTER)]
 
 
 class Applying(SynchronousTestCase):

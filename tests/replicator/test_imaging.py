@@ -128,7 +128,7 @@ class Images(Case):
         self.hub.heal(name)
         self.advance(2.0)
         self.assertNotEqual(self.rev(name), self.rev(self.leader()))
-        complained = [node.replicator._complained for node in self.nodes.values()]
+        complained = [node.replicator._recalls._complained for node in self.nodes.values()]
         self.assertIn({name}, complained)
         self.assertIn("away for too long", str(self.fact(name, "fault")))
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from coord.commands import Add, Delete, Get, Read, Rev, Set, Write, weight_bytes
+from coord.commands import CLUSTER, Add, Delete, Get, Read, Rev, Set, Write, weight_bytes
 from coord.errors import Overloaded, TooLarge, Unavailable, Unknown
 from coord.limits import (
     BATCH_BYTES_SOFT,
@@ -158,7 +158,7 @@ class Writing(SynchronousTestCase):
         self.assertFalse(kept.is_answered)
         flight = self.writes.next_batch()
         assert flight is not None
-        self.assertEqual(flight.commands(), [Set("/b", b"x")])
+        self.assertEqual(flight.runs(), [((Set("/b", b"x"),), CLUSTER)])
 
     def test_expired_in_flight(self) -> None:
         """What was sent has an open fate; the batch flies on, and answers nobody twice."""
@@ -198,7 +198,7 @@ class Writing(SynchronousTestCase):
         self.writes.next_batch()
         for origin, incarnation in (("n2", 2), ("n1", 1)):
             self.assertEqual(self.writes.landed(Outcome(origin, incarnation, 1, True)), [])
-            self.assertIsNone(self.writes.commands(Batch(origin, incarnation, 1, ()), b""))
+            self.assertIsNone(self.writes.runs(Batch(origin, incarnation, 1, ()), b""))
         self.assertEqual(len(self.writes.flights), 1)
 
     def test_ours(self) -> None:
@@ -208,19 +208,20 @@ class Writing(SynchronousTestCase):
         assert flight is not None
         batch = Batch("n1", 2, 1, (Set("/a", b"x"),))
         self.assertEqual(
-            self.writes.commands(batch, stamp(flight.payload, 5)), [Set("/a", b"x"), Get("/a")]
+            self.writes.runs(batch, stamp(flight.payload, 5)),
+            [((Set("/a", b"x"), Get("/a")), CLUSTER)],
         )
 
     def test_never_sent(self) -> None:
         """A batch of ours that we never sent tells that this node's disk was set back."""
         for batch in (Batch("n1", 2, 1, ()), Batch("n1", 3, 1, ())):
             value = stamp(encode_batch(batch), 5)
-            self.assertRaises(SetBackError, self.writes.commands, batch, value)
+            self.assertRaises(SetBackError, self.writes.runs, batch, value)
         self.add(Set("/a", b"x"))
         self.writes.next_batch()
         other = Batch("n1", 2, 1, (Set("/a", b"another"),))
         value = stamp(encode_batch(other), 5)
-        self.assertRaises(SetBackError, self.writes.commands, other, value)
+        self.assertRaises(SetBackError, self.writes.runs, other, value)
 
 
 class Reading(SynchronousTestCase):

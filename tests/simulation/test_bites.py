@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from coord.commands import Read, Write
 from coord.events import Event
 from coord.paxos.ballot import NEVER
 from coord.paxos.durable import Durable
@@ -22,6 +21,7 @@ from coord.paxos.messages import Message
 from coord.paxos.outbox import Outbox
 from coord.paxos.replica import Replica
 from coord.replicator.applier import Applier, Origins, Outcome
+from coord.replicator.applier import Run as Asked
 from coord.replicator.queues import Call, Writes
 from coord.simulation.cluster import Options, SimulatedNode
 from coord.simulation.disk import DiskMix
@@ -77,12 +77,12 @@ class Bites(SynchronousTestCase):
 
     def test_applied_twice(self) -> None:
         """A batch that was proposed twice and is applied twice is found in the history."""
-        known, landed = Writes.commands, Writes.landed
+        known, landed = Writes.runs, Writes.landed
 
         def admit(self: Origins, batch: Batch) -> bool:
             return True
 
-        def commands(self: Writes, batch: Batch, value: bytes) -> Sequence[Write | Read] | None:
+        def runs(self: Writes, batch: Batch, value: bytes) -> Sequence[Asked] | None:
             is_next = self.flights and self.flights[0].number == batch.number
             return known(self, batch, value) if is_next else None
 
@@ -91,7 +91,7 @@ class Bites(SynchronousTestCase):
             return landed(self, outcome) if is_next else []
 
         self.patch(Origins, "admit", admit)
-        self.patch(Writes, "commands", commands)
+        self.patch(Writes, "runs", runs)
         self.patch(Writes, "landed", land)
         self.hunt(10, "at most once")
 

@@ -28,6 +28,7 @@ FIELDS: dict[object, some.SearchStrategy[object]] = {
     tuple[Vote, ...]: some.lists(votes, max_size=4).map(tuple),
     tuple[Value, ...]: some.lists(values, max_size=4).map(tuple),
     tuple[str, ...]: names,
+    tuple[int, ...]: some.lists(numbers, max_size=4).map(tuple),
     tuple[bytes, ...]: some.lists(some.binary(max_size=40), max_size=4).map(tuple),
 }
 """What a field of each type may hold."""
@@ -61,7 +62,7 @@ EXAMPLES: tuple[PeerMessage, ...] = (
     messages.Query(9),
     messages.Answer(9, 44),
     Forward((b"batch", b"another")),
-    Renew(5, ("0123456789abcdef", "fedcba9876543210")),
+    Renew(5, ("0123456789abcdef", "fedcba9876543210"), (250, 0)),
     Renewed(5, ("fedcba9876543210",)),
 )
 
