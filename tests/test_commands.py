@@ -90,7 +90,9 @@ class VerbTests(SynchronousTestCase):
         usage = {verb.name: verb.usage() for verb in VERBS}
         self.assertEqual(usage["SET"], "SET [if=N] [ephemeral] [ttl=S] [id=WORD] /path value")
         self.assertEqual(usage["DEL"], "DEL [if=N] [tree] [id=WORD] /path")
-        self.assertEqual(usage["WALK"], "WALK [local] [rev=N] [after=/path] [limit=N] /glob")
+        self.assertEqual(
+            usage["WALK"], "WALK [local] [rev=N] [after=/path] [limit=N] [lasting] /glob"
+        )
         self.assertEqual(usage["WAIT"], "WAIT [from=N] [timeout=S] /glob")
         self.assertEqual(usage["PING"], "PING")
         self.assertEqual(usage["REVERT"], "REVERT rev=N [if=N] [id=WORD] /path")

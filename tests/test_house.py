@@ -27,6 +27,7 @@ BANNED = {
 TWISTED_SAYS = {
     # names that Twisted or the standard library chose, met only in what we override
     "dataReceived", "rawDataReceived", "lineReceived", "data", "sendExtInfo",
+    "childDataReceived",
 }  # fmt: skip
 MAY_NAME_THE_REACTOR = {"coord/node/tap.py"}
 """Who may import the reactor, beside programs under ``coord/tools``."""

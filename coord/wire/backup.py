@@ -2,15 +2,15 @@ r"""The files of ``coord-backup``: their lines, and how they are written.
 
 A *dump* is one picture of the store, its nodes in path order::
 
-    coord-backup 1 dump rev=8 cluster=coord time=2026-11-20T06:01:22.000Z crc=a9ce0f10
+    coord-backup 2 dump rev=8 cluster=coord time=2026-11-20T06:01:22.000Z crc=a9ce0f10
     6f4b2b1e node 5 /message hello, world
-    0d9c51aa node 8 /services/web/1 up
-    9be2d0c7 end 2 77d0...
+    40c1ab27 node-ttl 7 /seen/web 30 up
+    9be2d0c7 end 2 77d0... ephemeral=3 locks=1 sessions=2
 
 A file of *changes* goes on from a revision: what every watcher saw, in order, and now and then
 how far the record had come at what time::
 
-    coord-backup 1 changes rev=8 cluster=coord time=... after=5e12... crc=31be4470
+    coord-backup 2 changes rev=8 cluster=coord time=... after=5e12... crc=31be4470
     aa01c5d2 set 9 /message good morning
     1be09f3c del 10 /services/web/1
     e02c7a51 at 10 2026-11-20T06:01:24.115Z
@@ -20,7 +20,8 @@ Every line but the first begins with a CRC-32 of the rest of it and of what it i
 In a dump that is the path of the line before, so a line that is lost, doubled or out of place
 is found at once, and yet two dumps differ only where the stores did. In changes it is the checksum
 of the line before. The last line counts the lines between it and the first and holds a
-BLAKE2b hash of all the bytes above it. ``after`` of changes is such a hash of the first line of
+BLAKE2b hash of all the bytes above it; that of a dump counts what was left out, because it goes with
+a session. Version 1 had no such counts, and no lifetimes (``node-ttl``, ``set-ttl``). ``after`` of changes is such a hash of the first line of
 the file that they go on from. `coord.wire.backup_reader` reads all this, and
 ``doc/backup-format.rst`` tells it to others.
 """
@@ -38,10 +39,11 @@ from coord.events import Event, Kind
 from coord.limits import MIB
 from coord.paths import encode
 from coord.results import Row
-from coord.wire.backup_text import escape, word
+from coord.wire.backup_text import escape, seconds, word
 
 MAGIC: Final = b"coord-backup"
-VERSION: Final = 1
+VERSION: Final = 2
+VERSIONS_READ: Final = (1, 2)
 HASH_BYTES: Final = 16
 LINE_BYTES_MAX: Final = 16 * MIB
 """Longest line that a reader takes: any value that a node takes fits, in Base64, many times."""
@@ -76,11 +78,20 @@ class Mark(msgspec.Struct, frozen=True):
     time: str
 
 
+class LeftOut(msgspec.Struct, frozen=True):
+    """What a dump does not hold, since it goes with a session; all of it counted."""
+
+    ephemeral: int = 0
+    locks: int = 0
+    sessions: int = 0
+
+
 class End(msgspec.Struct, frozen=True):
     """The last line: how many lines stand above it but for the first, and the hash of them all."""
 
     lines: int
     hash: str
+    left_out: LeftOut = LeftOut()
 
 
 Record: TypeAlias = Header | Row | Event | Mark | End
@@ -146,7 +157,11 @@ class Writer:
     def node(self, row: Row) -> bytes:
         """Return the line of one node of a dump; they come in path order."""
         path = encode(row.path)
-        body = b"node %d %b %b" % (row.rev, path, escape(row.value))
+        if row.ttl_ms:
+            ttl = seconds(row.ttl_ms)
+            body = b"node-ttl %d %b %b %b" % (row.rev, path, ttl, escape(row.value))
+        else:
+            body = b"node %d %b %b" % (row.rev, path, escape(row.value))
         line = b"%b %b\n" % (checksum(self._link, body), body)
         self._link = path
         self._total.add(line)
@@ -158,15 +173,23 @@ class Writer:
         path = encode(event.path)
         if event.kind is Kind.DEL or event.value is None:
             return self._linked(b"del %d %b" % (event.rev, path))
+        if event.ttl_ms:
+            ttl = seconds(event.ttl_ms)
+            return self._linked(
+                b"set-ttl %d %b %b %b" % (event.rev, path, ttl, escape(event.value))
+            )
         return self._linked(b"set %d %b %b" % (event.rev, path, escape(event.value)))
 
     def mark(self, mark: Mark) -> bytes:
         """Return the line that says how far the record has come."""
         return self._linked(b"at %d %b" % (mark.rev, word(mark.time)))
 
-    def end(self) -> bytes:
-        """Return the last line."""
+    def end(self, left_out: LeftOut = LeftOut()) -> bytes:
+        """Return the last line; that of a dump says what was left out."""
         body = b"end %d %b" % (self.lines, self.hash.encode())
+        if self._header.content is Content.DUMP:
+            counts = msgspec.structs.asdict(left_out)
+            body += b"".join(b" %b=%d" % (name.encode(), count) for name, count in counts.items())
         return b"%b %b\n" % (checksum(self._link, body), body)
 
     @property

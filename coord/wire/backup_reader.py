@@ -17,22 +17,23 @@ from coord.results import Row
 from coord.wire.backup import (
     LINE_BYTES_MAX,
     MAGIC,
-    VERSION,
+    VERSIONS_READ,
     Content,
     End,
     Header,
+    LeftOut,
     Mark,
     Record,
     Total,
     checksum,
     name_of,
 )
-from coord.wire.backup_text import text_of, unescape
+from coord.wire.backup_text import span_ms, text_of, unescape
 
 _HEADER: Final = re.compile(rb"coord-backup ([0-9]{1,9}) (.*) crc=([0-9a-f]{8})", re.DOTALL)
 _NUMBER: Final = re.compile(rb"0|[1-9][0-9]{0,18}")
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
-_LATER: Final = re.compile(rb"[0-9a-f]{8} (?:node|set|del|at|end) ")
+_LATER: Final = re.compile(rb"[0-9a-f]{8} (?:node|node-ttl|set|set-ttl|del|at|end) ")
 _BODY: Final = 9
 """Where a line's body begins: after the checksum and a space."""
 
@@ -134,7 +135,7 @@ class Reader:
         found = _HEADER.fullmatch(line[:-1])
         if found is None or checksum(b"", line[: -len(b" crc=01234567\n")]) != found[3]:
             raise Damage(1, "the first line is damaged")
-        if int(found[1]) != VERSION:
+        if int(found[1]) not in VERSIONS_READ:
             raise Foreign(
                 f"version {int(found[1])} of the format is not known here: take a newer coord"
             )
@@ -156,30 +157,40 @@ class Reader:
         if line[_BODY - 1 : _BODY] != b" " or check != checksum(self._link, body):
             raise Damage(self.line, "it is damaged, or a line before it is lost or out of place")
         try:
-            record = self._understood(body.split(b" ", 3), check)
+            record = self._understood(body, check)
         except (ValueError, CoordError) as error:
             raise Damage(self.line, f"it makes no sense: {error}") from None
         if not isinstance(record, End):
             self._total.add(line)
         return record
 
-    def _understood(self, words: list[bytes], check: bytes) -> Record:
+    def _understood(self, body: bytes, check: bytes) -> Record:
         is_dump = self.header.content is Content.DUMP
-        match words:
+        has_ttl = body.startswith((b"node-ttl ", b"set-ttl "))
+        match body.split(b" ", 4 if has_ttl else 3):
             case [b"node", rev, path, value] if is_dump:
                 self._link = path
                 return self._node(Row(decode(path), _number(rev), unescape(value)))
+            case [b"node-ttl", rev, path, ttl, value] if is_dump:
+                self._link = path
+                row = Row(decode(path), _number(rev), unescape(value), span_ms(ttl))
+                return self._node(row)
             case [b"set", rev, path, value] if not is_dump:
                 self._link = check
                 return self._change(Event(_number(rev), Kind.SET, decode(path), unescape(value)))
+            case [b"set-ttl", rev, path, ttl, value] if not is_dump:
+                self._link = check
+                content, life = unescape(value), span_ms(ttl)
+                return self._change(Event(_number(rev), Kind.SET, decode(path), content, life))
             case [b"del", rev, path] if not is_dump:
                 self._link = check
                 return self._change(Event(_number(rev), Kind.DEL, decode(path)))
             case [b"at", rev, time] if not is_dump:
                 self._link = check
                 return self._mark(Mark(_number(rev), _time(text_of(time))))
-            case [b"end", lines, total]:
-                return self._ended(End(_number(lines), total.decode("ascii")))
+            case [b"end", lines, total, *counts]:
+                left_out = _left_out(counts)
+                return self._ended(End(_number(lines), total.decode("ascii"), left_out))
         raise ValueError("no such line is known")
 
     def _node(self, row: Row) -> Row:
@@ -221,6 +232,16 @@ def _header(words: bytes) -> Header:
         time=_time(text_of(fields[b"time"])),
         after=text_of(fields.get(b"after", b"")),
     )
+
+
+def _left_out(counts: list[bytes]) -> LeftOut:
+    """Return what the words after the hash count; those of later times are passed over."""
+    known: dict[str, int] = {}
+    for pair in b"".join(counts).split():
+        name, _, number = pair.decode("ascii").partition("=")
+        if name in LeftOut.__struct_fields__:
+            known[name] = _number(number.encode())
+    return LeftOut(**known)
 
 
 def _number(digits: bytes) -> int:

@@ -21,6 +21,7 @@ _BASE64: Final = b"\\="
 _SHORT_BYTES: Final = 16
 """What is no longer than this beyond twice its value stays text: a few escapes can be read."""
 _UNSAFE: Final = re.compile(rb"[\x00-\x20%\x7f]")
+_SECONDS: Final = re.compile(rb"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,3}))?")
 _PERCENT: Final = re.compile(rb"%([0-9A-F]{2})?")
 
 
@@ -53,6 +54,23 @@ def word(text: str) -> bytes:
 def text_of(written: bytes) -> str:
     """Return the text of a `word`; `ValueError` where it is none."""
     return _PERCENT.sub(_byte, written).decode()
+
+
+def seconds(span_ms: int) -> bytes:
+    """Return a span of time as a line writes it: in seconds, no digit more than it needs."""
+    whole, rest = divmod(span_ms, 1000)
+    return f"{whole}.{rest:03}".rstrip("0").rstrip(".").encode()
+
+
+def span_ms(written: bytes) -> int:
+    """Return the milliseconds of a span; `ValueError` where it is none, or no time at all."""
+    found = _SECONDS.fullmatch(written)
+    if found is None:
+        raise ValueError("a time in seconds is wrong")
+    span = 1000 * int(found[1]) + int((found[2] or b"").ljust(3, b"0"))
+    if not span:
+        raise ValueError("a lifetime of no time at all")
+    return span
 
 
 def _escaped(found: re.Match[str]) -> str:

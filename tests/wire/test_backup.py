@@ -13,10 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from coord.events import Event, Kind
 from coord.paths import order_key
 from coord.results import Row
-from coord.wire.backup import Content, End, Header, Mark, Record, Writer
+from coord.wire.backup import Content, End, Header, LeftOut, Mark, Record, Writer, checksum
 from coord.wire.backup_reader import Damage, Foreign, Reader
-from coord.wire.backup_text import escape, text_of, unescape, word
+from coord.wire.backup_text import escape, seconds, span_ms, text_of, unescape, word
 
+NAME_OF_DUMP_2 = "cf31b783446768ea1e71244ef7ede238"
+HASH_OF_DUMP_2 = "47b0c889537428bc6a20f2692e099d58"
+LATER = b"coord-backup 3 dump what=ever"
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 TIME = "2026-11-20T06:01:22.000Z"
 names = st.text("ab7. %é\n\u2028", min_size=1, max_size=5).filter(
@@ -28,9 +31,10 @@ some_values = st.one_of(
     st.text(max_size=30).map(str.encode),
     st.sampled_from([b"", b" ", b"\\=AAAA", b"{5}", b"\x00" * 50, b"a\nb", b"\\n", b"x" * 3000]),
 )
-rows = st.dictionaries(some_paths, st.tuples(st.integers(1, 999), some_values), max_size=8).map(
-    lambda nodes: [Row(path, *nodes[path]) for path in sorted(nodes, key=order_key)]
-)
+lifetimes = st.just(0) | st.integers(1, 10**12)
+rows = st.dictionaries(
+    some_paths, st.tuples(st.integers(1, 999), some_values, lifetimes), max_size=8
+).map(lambda nodes: [Row(path, *nodes[path]) for path in sorted(nodes, key=order_key)])
 
 
 @st.composite
@@ -45,7 +49,7 @@ def some_changes(draw: st.DrawFn) -> list[Event | Mark]:
         if value is None:
             found.append(Event(rev, Kind.DEL, path))
         else:
-            found.append(Event(rev, Kind.SET, path, value))
+            found.append(Event(rev, Kind.SET, path, value, draw(lifetimes)))
         if step == 3:
             found.append(Mark(rev, f"2026-11-20T06:01:22.{len(found):03}Z"))
     return found
@@ -105,6 +109,14 @@ class Values(SynchronousTestCase):
         self.assertEqual(text_of(word(text)), text)
         self.assertNotIn(b" ", word(text))
         self.assertRaises(ValueError, text_of, b"50%")
+
+    @given(st.integers(1, 10**13))
+    def test_lifetimes(self, span: int) -> None:
+        """A lifetime is seconds, with no digit more than it needs; none at all is no lifetime."""
+        self.assertEqual(span_ms(seconds(span)), span)
+        self.assertEqual([seconds(one) for one in (30_000, 1_500, 7)], [b"30", b"1.5", b"0.007"])
+        for written in (b"0", b"0.000", b"", b"-1", b"1.", b"1e3", b"01", b"1.2345"):
+            self.assertRaises(ValueError, span_ms, written)
 
 
 class RoundTrips(SynchronousTestCase):
@@ -184,7 +196,7 @@ class Damaged(SynchronousTestCase):
 
     def test_every_bit(self) -> None:
         """Every single bit of the golden files matters."""
-        for path in sorted(GOLDEN.glob("*.1")):
+        for path in sorted(GOLDEN.glob("*.*")):
             whole = path.read_bytes()
             for place in range(len(whole)):
                 line = whole[:place].count(b"\n") + 1
@@ -260,8 +272,8 @@ class Damaged(SynchronousTestCase):
     def test_later_version(self) -> None:
         """A file of a later version is refused as such, not as damaged."""
         with self.assertRaises(Foreign) as caught:
-            read(b"coord-backup 2 dump what=ever crc=217eb4a6\n")
-        self.assertIn("version 2", str(caught.exception))
+            read(b"coord-backup 3 dump what=ever crc=%b\n" % checksum(b"", LATER))
+        self.assertIn("version 3", str(caught.exception))
 
 
 class Golden(SynchronousTestCase):
@@ -282,10 +294,24 @@ class Golden(SynchronousTestCase):
         header = Header(content=Content.DUMP, rev=10, cluster="coord", time=TIME)
         hashed = "3c5f5e6bc6cb678be3d616aafea77fbd"
         self.assertEqual(read(whole), [header, *nodes, End(7, hashed)])
+
+    def test_dump_2(self) -> None:
+        """A dump of version 2: lifetimes, and what was left out."""
+        whole = (GOLDEN / "dump.2").read_bytes()
+        nodes = [
+            Row("/ctl/cluster", 1, b"coord"),
+            Row("/jobs/a job", 8, b"two\nlines", 90_000),
+            Row("/message", 5, b"hello, world"),
+            Row("/seen", 6, b"", 1_500),
+            Row("/x", 10, bytes(range(256)), 7),
+        ]
+        left_out = LeftOut(3, 2, 5)
+        header = Header(content=Content.DUMP, rev=10, cluster="coord", time=TIME)
+        self.assertEqual(read(whole), [header, *nodes, End(5, HASH_OF_DUMP_2, left_out)])
         writer = Writer(header)
-        again = [writer.head(), *map(writer.node, nodes), writer.end()]
+        again = [writer.head(), *map(writer.node, nodes), writer.end(left_out)]
         self.assertEqual(b"".join(again), whole)
-        self.assertEqual(writer.name, "dde811aedb589de42132e69d5821ec52")
+        self.assertEqual(writer.name, NAME_OF_DUMP_2)
 
     def test_changes(self) -> None:
         """Changes of version 1, which go on from that dump."""
@@ -308,6 +334,26 @@ class Golden(SynchronousTestCase):
             read(whole), [header, *records, End(5, "8d08d15e5b060a0d74d5b5ff2bd5918d")]
         )
         self.assertTrue(re.fullmatch(rb"(?:[^\n]+\n)+", whole))
+
+    def test_changes_2(self) -> None:
+        """Changes of version 2, which go on from the dump of version 2."""
+        whole = (GOLDEN / "changes.2").read_bytes()
+        header = Header(
+            content=Content.CHANGES, rev=10, cluster="coord", time=TIME, after=NAME_OF_DUMP_2
+        )
+        records: list[Event | Mark] = [
+            Event(11, Kind.SET, "/message", b"good morning"),
+            Event(12, Kind.SET, "/seen", b"still here", 1_500),
+            Event(13, Kind.DEL, "/seen"),
+            Mark(13, "2026-11-20T06:01:24.115Z"),
+        ]
+        writer = Writer(header)
+        lines = [writer.head()]
+        lines += [
+            writer.mark(one) if isinstance(one, Mark) else writer.change(one) for one in records
+        ]
+        self.assertEqual(b"".join([*lines, writer.end()]), whole)
+        self.assertEqual(read(whole)[:-1], [header, *records])
 
 
 class Page(SynchronousTestCase):
