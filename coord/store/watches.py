@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Final
+from typing import Final, TypeAlias
 
 from coord.commands import Caller, Level
 from coord.errors import Lagged
@@ -36,6 +36,8 @@ _SCAN_CHANGES_MAX: Final = 2048
 """Changes looked at by one `Watch.take`: well under a millisecond."""
 _ASKED_COST: Final = 16
 """As how many such changes one counts for which the rules are to be asked."""
+_KNOWN_MAX: Final = 4096
+"""Parents of which it is remembered who watches them or what is above them."""
 _READ: Final = int(Level.READ)
 
 
@@ -200,16 +202,21 @@ class _Group:
                         yield watch
 
 
+_Groups: TypeAlias = dict[str, _Group]
+"""Those whose globs have one literal prefix, by the glob as written."""
+
+
 class Watches:
     """All open watches: by the key of their glob's literal prefix, then by the glob."""
 
-    __slots__ = ("_groups", "_published", "access", "count", "history")
+    __slots__ = ("_groups", "_known", "_published", "access", "count", "history")
 
     def __init__(self, history: History, access: Access) -> None:
         self.history = history
         self.access = access
         self.count = 0
-        self._groups: dict[str, dict[str, _Group]] = {}
+        self._groups: dict[str, _Groups] = {}
+        self._known: dict[str, tuple[_Groups, ...]] = {}
         self._published = history.rev
 
     def add(
@@ -225,7 +232,10 @@ class Watches:
         watch = Watch(self, glob, rev, wake, caller)
         if rev < history.rev:
             watch.read_from(rev + 1)
-        groups = self._groups.setdefault(watch.prefix, {})
+        groups = self._groups.get(watch.prefix)
+        if groups is None:
+            groups = self._groups[watch.prefix] = {}
+            self._known.clear()
         group = groups.get(glob.written)
         if group is None:
             group = groups[glob.written] = _Group(glob)
@@ -243,6 +253,7 @@ class Watches:
             del groups[watch.glob.written]
             if not groups:
                 del self._groups[watch.prefix]
+                self._known.clear()
 
     def publish(self) -> list[Watch]:
         """Hand what happened since the last call to those who want it.
@@ -257,9 +268,12 @@ class Watches:
         if first < history.first:
             ready += self._fell_behind(first)
             first = history.first
-        for rev in range(first, history.rev + 1):
-            for index, version in enumerate(history.changes(rev)):
-                self._tell(version, index, rules, ready)
+        for changes in history.after(first - 1):
+            if isinstance(changes, Version):
+                self._tell(changes, 0, rules, ready)
+            else:
+                for index, version in enumerate(changes):
+                    self._tell(version, index, rules, ready)
         return ready
 
     def _fell_behind(self, rev: int) -> list[Watch]:
@@ -278,20 +292,37 @@ class Watches:
 
     def _tell(self, version: Version, index: int, rules: Rules, ready: list[Watch]) -> None:
         """Offer one change to the watches at its key and above it."""
-        event: Event | None = None
         key = version.key
-        while True:
-            groups = self._groups.get(key)
-            if groups is not None:
-                event = event or event_of(version)
-                if event is None:
-                    return
-                for group in groups.values():
-                    if group.glob.matches(event.path):
-                        ready.extend(group.offer(event, index, rules))
-            if key == ROOT_KEY:
-                return
-            key = above(key)
+        here = self._groups.get(key)
+        higher = self._higher(key[: key.rindex("\0")]) if key != ROOT_KEY else ()
+        if here is None and not higher:
+            return
+        event = event_of(version)
+        if event is None:
+            return
+        for groups in higher if here is None else (here, *higher):
+            for group in groups.values():
+                if group.glob.matches(event.path):
+                    ready.extend(group.offer(event, index, rules))
+
+    def _higher(self, key: str) -> tuple[_Groups, ...]:
+        """Return those at a key and above it; remembered, since siblings change together."""
+        found = self._known.get(key)
+        if found is None:
+            groups = (self._groups.get(one) for one in _upward(key))
+            found = tuple(one for one in groups if one is not None)
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            self._known[key] = found
+        return found
+
+
+def _upward(key: str) -> Iterator[str]:
+    """Yield a key and those above it."""
+    yield key
+    while key != ROOT_KEY:
+        key = above(key)
+        yield key
 
 
 def _rights(caller: Caller) -> Caller:

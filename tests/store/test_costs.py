@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from coord.commands import READS, WRITES, List, Walk
+from coord.commands import READS, WRITES, Caller, Level, List, Walk
 from coord.paths import Glob
 from coord.results import Row, Rows
 from coord.store import watches
+from coord.store.access import Rules
 from coord.store.history import Pins
 from coord.store.machine import Store
 from coord.store.order import Order
 from coord.store.reads import Reader
-from coord.store.tree import Shelf, Tree, Version
+from coord.store.tree import Shelf, Tree, Version, above
 from coord.store.writes import Writer
 from tests.store.case import StoreTestCase
 
@@ -63,6 +64,26 @@ class WatchCostTests(CountingTestCase):
             self.assertEqual(self.turn(), [])
         self.assertEqual((offers["offer"], rendered), (0, []))
 
+    def test_other_watchers_below(self) -> None:
+        """Neither are they where all stand beside each other, nor are rules asked for them."""
+        caller = Caller("bob", "h:1", Level.READ)
+        for number in range(10_000):
+            self.store.watch(Glob.parse(b"/all/%d" % number), None, lambda: None, caller)
+        offers, asked = self.count(watches.Watch, "offer"), self.count(Rules, "may")
+        matches = self.count(Glob, "matches")
+        steps = Counter[str]()
+
+        def counted(key: str) -> str:
+            steps["above"] += 1
+            return above(key)
+
+        self.patch(watches, "above", counted)
+        for number in range(100):
+            self.set(f"/mine/{number}")
+        self.assertEqual(self.turn(), [])
+        self.assertEqual((offers["offer"], asked["may"], matches["matches"]), (0, 0, 0))
+        self.assertLess(steps["above"], 10)
+
     def test_nobody(self) -> None:
         """Without any watch nothing is looked at."""
         told = self.count(watches.Watches, "_tell")
@@ -79,6 +100,16 @@ class WatchCostTests(CountingTestCase):
         self.set("/a/b/c")
         self.turn()
         self.assertEqual((offers["offer"], matches["matches"]), (0, 1))
+
+    def test_one_right(self) -> None:
+        """Rules are asked once for all watchers on a glob who have the same rights."""
+        for number in range(100):
+            caller = Caller("bob" if number % 2 else "ann", f"h:{number}", Level.READ)
+            self.store.watch(Glob.parse(b"/a/*"), None, lambda: None, caller)
+        asked = self.count(Rules, "may")
+        self.set("/a/b")
+        self.assertEqual(len(self.turn()), 100)
+        self.assertEqual(asked["may"], 2)
 
 
 class ReadCostTests(CountingTestCase):

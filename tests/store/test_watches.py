@@ -132,6 +132,28 @@ class FollowingTests(StoreTestCase):
         some[1].close()
         self.assertEqual(self.store.watch_count, 2)
 
+    def test_come_and_gone(self) -> None:
+        """Watches that come and go above a node that changes all the time are all served."""
+        for glob in (b"/a/b/*", b"/a/**", b"/**", b"/a/b/c"):
+            self.set("/a/b/c")
+            self.assertEqual(self.turn(), [])
+            watch = self.watch(glob)
+            self.set("/a/b/c")
+            self.assertEqual(self.turn(), [watch])
+            watch.close()
+        self.set("/a/b/c")
+        self.assertEqual(self.turn(), [])
+
+    def test_many_parents(self) -> None:
+        """What is remembered of parents is bounded, and forgetting it loses no watch."""
+        self.patch(watches, "_KNOWN_MAX", 5)
+        watch = self.watch(b"/p/**")
+        for number in range(20):
+            self.set(f"/p/{number}/x")
+        self.turn()
+        self.assertEqual(len(drained(watch)), 20)
+        self.assertLessEqual(len(self.store._watches._known), 5)
+
     def test_genesis(self) -> None:
         """The cluster's first nodes are changes like any other."""
         watch = self.watch(b"/ctl/**")
