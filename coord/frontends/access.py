@@ -12,7 +12,8 @@ where the client is::
 
 A client with a certificate, at a listener that asks for them, is its certificate's common name
 and may write. All this is where ``/ctl/acl`` has no rules: with rules, they say what everyone
-below admin may do, by the name alone.
+below admin may do, by the name alone. Names and addresses are told as they are here; who writes
+them into a line sees to it that they do not break it.
 """
 
 from __future__ import annotations
@@ -35,12 +36,11 @@ from coord.frontends.attempts import WAIT_SECONDS_MAX, Attempts, source_of
 from coord.frontends.gate import ANONYMOUS, address_of
 from coord.frontends.secrets import Secrets
 
-NAME_LETTERS_MAX: Final = 64
-"""As X.509 bounds a common name."""
+EVERYBODY: Final = "*"
+"""Who rules mean by everybody."""
 _PEER_CREDENTIALS: Final = struct.Struct("3i")
-_KEPT: Final = "._@+-/,="
-"""What stands in a name as it is, beside letters and digits. Not ``:``, which sets the people at
-the console apart from clients, and nothing that would break a line of rules or of ``LOG``."""
+CONSOLE: Final = "console:"
+"""What the names of people at the console begin with, and no client's."""
 
 
 class Gate:
@@ -99,11 +99,16 @@ class Gate:
     def _certified(self, certificate: x509.Certificate, where: str) -> Caller:
         """Return who a certificate says it is; one without a name of use may do nothing."""
         names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        name = as_word(str(names[0].value)) if len(names) == 1 else ""
-        if name in ("", ANONYMOUS) or len(name) > 3 * NAME_LETTERS_MAX:
+        name = str(names[0].value) if len(names) == 1 else ""
+        if not _is_name(name):
             self._log.warn("a certificate shown from {where} names nobody", where=where)
             return Caller(ANONYMOUS, where, Level.NONE)
         return Caller(name, where, Level.WRITE)
+
+
+def _is_name(name: str) -> bool:
+    """Say whether a name is one's own: not what rules and other front ends mean by something."""
+    return name not in ("", ANONYMOUS, EVERYBODY) and not name.startswith(CONSOLE)
 
 
 def _tell(told: Deferred[Caller], verdict: Caller | Denied) -> None:
@@ -125,16 +130,6 @@ def is_here(address: IAddress) -> bool:
         return False
     mapped = getattr(host, "ipv4_mapped", None)
     return bool((mapped or host).is_loopback)
-
-
-def as_word(text: str) -> str:
-    """Return a name as one word that can stand in a rule and in ``LOG``; the rest as ``%XX``."""
-    return "".join(
-        letter
-        if letter.isalnum() or letter in _KEPT
-        else "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "replace"))
-        for letter in text
-    )
 
 
 def _user(transport: ITransport) -> str:

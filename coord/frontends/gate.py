@@ -50,10 +50,10 @@ class OpenGate:
 
 
 def address_of(address: IAddress) -> str:
-    """Return an address in one word: ``host:port``, or ``unix`` for a socket of files."""
+    """Return an address as a text: ``host:port``, or ``unix`` for a socket of files."""
     match address:
         case IPv6Address(host=host, port=port):
-            return f"[{host.replace('%', '%25')}]:{port}"
+            return f"[{host}]:{port}"
         case IPv4Address(host=host, port=port):
             return f"{host}:{port}"
     return "unix"

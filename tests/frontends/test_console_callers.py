@@ -73,15 +73,18 @@ class Callers(ConsoleCase):
         self.assertEqual(found[0][0].value, b"me")
 
     def test_names(self) -> None:
-        """A key without a comment goes by its fingerprint, and a name is one word."""
-        for comment, name in (("bob the\tbuilder", "bob%20the%09builder"), ("", "SHA256%3A")):
+        """A key without a comment goes by its fingerprint; a comment is cut where it is endless."""
+        for comment, name in (
+            ("bob the builder", "bob the builder"),
+            ("", "SHA256:"),
+            ("x" * 99, "x" * 64),
+        ):
             _, path = self.key(f"key{len(comment)}", comment)
-            words = path.read_text()
-            (self.folder / "reader.pub").write_text(words)
+            (self.folder / "reader.pub").write_text(path.read_text())
             key = Key.fromString((self.folder / f"key{len(comment)}").read_bytes())
             ((who, level),) = self.callers(key, "tree /")
             self.assertTrue(who.startswith(f"console:{name}"), who)
-            self.assertEqual((who.split(), level), ([who], Level.READ))
+            self.assertEqual((len(who) < 80, level), (True, Level.READ))
 
     def test_rules(self) -> None:
         """With rules a reader sees what they grant by its name, an operator sees all."""

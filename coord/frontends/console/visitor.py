@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from coord.commands import Caller, Level, Read, Write
-from coord.frontends.access import NAME_LETTERS_MAX, as_word
+from coord.frontends.access import CONSOLE
 from coord.frontends.console.colours import clean
 from coord.frontends.console.keys import KnownKey
 from coord.frontends.console.words import Subjects, Words
@@ -27,6 +27,8 @@ QUIET: Final = Logger(namespace="coord.console", observer=lambda event: None)  #
 """For conch's own lines, which do not say of whom they tell; ours do."""
 SESSIONS_MAX: Final = 10
 """Sessions of one connection; as many as OpenSSH's server allows."""
+NAME_LETTERS_MAX: Final = 64
+"""Of a key's comment, which is its owner's name to the store."""
 LOGGED_LETTERS_MAX: Final = 200
 _LOG: Final = Logger()
 
@@ -63,9 +65,9 @@ class Visitor:
 
         An operator may do all; a reader reads, or what rules say if there are any.
         """
-        name = as_word((self.key.comment or self.key.fingerprint)[:NAME_LETTERS_MAX])
+        name = (self.key.comment or self.key.fingerprint)[:NAME_LETTERS_MAX]
         level = Level.ADMIN if self.is_operator else Level.READ
-        return Caller(f"console:{name}", self.where, level)
+        return Caller(f"{CONSOLE}{name}", self.where, level)
 
     def words(self) -> Words:
         """Return the words for this visitor."""
