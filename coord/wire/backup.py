@@ -20,10 +20,10 @@ Every line but the first begins with a CRC-32 of the rest of it and of what it i
 In a dump that is the path of the line before, so a line that is lost, doubled or out of place
 is found at once, and yet two dumps differ only where the stores did. In changes it is the checksum
 of the line before. The last line counts the lines between it and the first and holds a
-BLAKE2b hash of all the bytes above it; that of a dump counts what was left out, because it goes with
-a session. Version 1 had no such counts, and no lifetimes (``node-ttl``, ``set-ttl``). ``after`` of changes is such a hash of the first line of
-the file that they go on from. `coord.wire.backup_reader` reads all this, and
-``doc/backup-format.rst`` tells it to others.
+BLAKE2b hash of all the bytes above it; that of a dump also counts what was left out because it
+goes with a session. ``after`` of changes is such a hash of the first line of the file that they
+go on from. Version 1 had no such counts, and no lifetimes (``node-ttl``, ``set-ttl``).
+`coord.wire.backup_reader` reads all this, and ``doc/backup-format.rst`` tells it to others.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ class End(msgspec.Struct, frozen=True):
     hash: str
     left_out: LeftOut = LeftOut()
 
+
+NOTHING_LEFT_OUT: Final = LeftOut()
 
 Record: TypeAlias = Header | Row | Event | Mark | End
 
@@ -184,7 +186,7 @@ class Writer:
         """Return the line that says how far the record has come."""
         return self._linked(b"at %d %b" % (mark.rev, word(mark.time)))
 
-    def end(self, left_out: LeftOut = LeftOut()) -> bytes:
+    def end(self, left_out: LeftOut = NOTHING_LEFT_OUT) -> bytes:
         """Return the last line; that of a dump says what was left out."""
         body = b"end %d %b" % (self.lines, self.hash.encode())
         if self._header.content is Content.DUMP:

@@ -365,6 +365,6 @@ class Page(SynchronousTestCase):
         blocks = re.findall(r"(?:^    .*\n)+", page, re.MULTILINE)
         dumped, changed = (re.sub("^    ", "", one, flags=re.MULTILINE) for one in blocks[:2])
         first, second = Reader(), Reader()
-        self.assertEqual(len(list(first.records([dumped.encode()]))), 5)
-        self.assertEqual(len(list(second.records([changed.encode()]))), 6)
+        self.assertEqual(len(list(first.records([dumped.encode()]))), 6)
+        self.assertEqual(len(list(second.records([changed.encode()]))), 7)
         self.assertEqual(second.header.after, first.name)
