@@ -60,7 +60,7 @@ def hidden(path: str) -> Denied:
 
 def shut() -> Denied:
     """Say that the caller may read nothing at all."""
-    return Denied("you may not read anything here: AUTH shows a secret")
+    return Denied("you may read nothing here; AUTH shows who you are")
 
 
 def nothing_to_see(glob: str) -> Denied:
