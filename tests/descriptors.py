@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.address import UNIXAddress
 from twisted.internet.testing import MemoryReactor
 
 
@@ -19,6 +20,10 @@ class Eager(FileDescriptor):
         """Take everything."""
         self.taken += data
         return len(data)
+
+    def getPeer(self) -> UNIXAddress:
+        """Return where the far end is."""
+        return UNIXAddress(None)
 
     def turn(self) -> bool:
         """Do what the reactor does once a turn; say whether there was anything to write."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
@@ -27,6 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from coord.errors import Overloaded
+from coord.frontends.gate import IGate, OpenGate
 from coord.frontends.line_conversation import Conversation
 from coord.frontends.line_watches import EventTexts
 from coord.frontends.sockets import tune
@@ -41,6 +43,8 @@ from coord.wire import line_reply
 from coord.wire.line import Grammar, RequestParser
 
 _LOG: Final = Logger()
+_PINGS: Final = frozenset({b"PING\n", b"PING\r\n", b"ping\n"})
+_PING_BYTES_MAX: Final = 6
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -56,6 +60,7 @@ class LineProtocol(Protocol):
         self._parser = RequestParser(factory.grammar, factory.line_bytes_max)
         self._conversation = Conversation(
             factory.coordinator,
+            factory.gate,
             factory.clock,
             factory.grammar,
             factory.texts,
@@ -68,6 +73,8 @@ class LineProtocol(Protocol):
         self._reading = True
         self._input_ended = False
         self._closed = False
+        self._closed_here = False
+        self._met = False
 
     # -- what the transport tells ----------------------------------------------------------
     def connectionMade(self) -> None:
@@ -76,8 +83,22 @@ class LineProtocol(Protocol):
         self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
-        """Take what came, start what it asks, and answer what can be answered at once."""
-        self._guarded(self._take, data)
+        """Take what came, start what it asks, and answer what can be answered at once.
+
+        What clients with a session send most is a lone ``PING``: it has a short way.
+        """
+        if not (len(data) <= _PING_BYTES_MAX and data in _PINGS and self._answered_ping()):
+            self._guarded(self._take, data)
+
+    def _answered_ping(self) -> bool:
+        """Answer a ``PING``, unless it has to wait its turn."""
+        conversation = self._conversation
+        if self._closed or self._paused or not conversation.is_idle or self._parser.is_midway:
+            return False
+        conversation.standing.touch()
+        self.transport.write(line_reply.OK)
+        self._push()
+        return True
 
     def readConnectionLost(self) -> None:
         """Finish, then close: the client asks nothing more, but may still read."""
@@ -91,7 +112,8 @@ class LineProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Let go of everything that the connection held."""
         self._closed = True
-        self._conversation.abandon()
+        left = not self._closed_here and reason.check(ConnectionDone) is not None
+        self._conversation.abandon(left=left)
         self.factory.lost(self)
 
     # -- as a producer -----------------------------------------------------------------------
@@ -117,6 +139,10 @@ class LineProtocol(Protocol):
     def _take(self, chunk: bytes) -> None:
         if self._closed or self._parser.broken:
             return
+        if not self._met:  # only now a TLS handshake is over, and who this is known
+            self._met = True
+            self._conversation.standing.meet(self.factory.gate.caller(self.transport))
+        self._conversation.standing.touch()
         self._unparsed_bytes += len(chunk)
         requests = self._parser.feed(chunk)
         if requests:
@@ -178,7 +204,7 @@ class LineProtocol(Protocol):
     def close(self) -> None:
         """Send what was written, then close."""
         if not self._closed:
-            self._closed = True
+            self._closed = self._closed_here = True
             self.transport.unregisterProducer()
             self.transport.loseConnection()
 
@@ -205,6 +231,7 @@ class LineFactory(ServerFactory):
 
     :param clock: the reactor, or a clock in tests.
     :param coordinator: whom requests go to.
+    :param gate: who knows clients by what they show; without one everyone may do everything.
     :param line_bytes_max: longest request line.
     :param value_bytes_max: longest value.
     :param connections_max: connections served at once; one more is told OVERLOADED.
@@ -217,11 +244,13 @@ class LineFactory(ServerFactory):
         clock: IReactorTime,
         coordinator: ICoordinator,
         *,
+        gate: IGate | None = None,
         line_bytes_max: int = LINE_BYTES_MAX,
         value_bytes_max: int = VALUE_BYTES_MAX,
         connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         self.coordinator = coordinator
+        self.gate: IGate = gate or OpenGate()
         self.clock = clock
         self.grammar = Grammar(value_bytes_max)
         self.line_bytes_max = line_bytes_max

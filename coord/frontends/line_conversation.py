@@ -8,22 +8,46 @@ replies, and the protocol adapter in `coord.frontends.line` moves both.
   one of local reads. But all writes of a connection take effect in the order sent: a tagged
   write joins the last untagged writes that still wait.
 * Events are said between replies, and an untagged one never within the rows of an untagged
-  walk.
+  walk. So is what befell the session: `coord.frontends.line_session`.
+* What stands between ``BEGIN`` and ``COMMIT`` is kept aside: `coord.frontends.line_transaction`.
+* A ``LOCK`` that waits is a write first and then a wait: `coord.frontends.line_locks`.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 
 from coord import commands
 from coord.errors import CoordError, NoEntry, TagInUse, UnknownVerb
 from coord.frontends import line_help
+from coord.frontends.gate import IGate
+from coord.frontends.line_locks import Locking, lock_of
 from coord.frontends.line_order import InOrder
-from coord.frontends.line_slots import Asked, Group, Kind, Page, Ready, Slot, Stream, kind_of
-from coord.frontends.line_watches import EventTexts, Follower, Followers, Waiting, Watching
+from coord.frontends.line_session import Standing
+from coord.frontends.line_slots import (
+    Asked,
+    Group,
+    Kind,
+    Page,
+    Ready,
+    Slot,
+    Stream,
+    Told,
+    kind_of,
+)
+from coord.frontends.line_transaction import Finished, Transactions
+from coord.frontends.line_watches import (
+    Announcing,
+    EventTexts,
+    Follower,
+    Followers,
+    Waiting,
+    Watching,
+)
 from coord.limits import PIPELINE_BYTES_MAX, PIPELINE_REQUESTS_MAX, STREAMS_PER_CONNECTION_MAX
 from coord.replicator.interfaces import ICoordinator
 from coord.wire import line_reply
@@ -40,6 +64,7 @@ class Conversation:
     def __init__(
         self,
         coordinator: ICoordinator,
+        gate: IGate,
         clock: IReactorTime,
         grammar: Grammar,
         texts: EventTexts,
@@ -50,17 +75,21 @@ class Conversation:
         self._clock = clock
         self._grammar = grammar
         self._progress = progress
-        self._in_order = InOrder(coordinator, self._go_on, self._written)
+        self.standing = Standing(coordinator, gate, self._go_on)
+        self._in_order = InOrder(self.standing.submit, self._go_on, self._written)
         self._followers = Followers(texts, self._replied, soon, self._ended)
         # tagged: groups in the making, what can be written, streams that wait their turn
         self._loose: dict[Kind, Group] = {}
         self._beside: deque[Slot] = deque()
         self._held: deque[Stream] = deque()
         self._streams: set[Stream] = set()
+        self._lockings: dict[Locking, None] = {}
+        self._transactions = Transactions()
         self._tags: set[bytes] = set()
         self._requests = 0
         self._bytes = 0
         self._ending = False
+        self._input_ended = False
         self._quit = False
         self._gone = False
 
@@ -75,10 +104,16 @@ class Conversation:
         """Whether nothing will be said any more."""
         return self._quit or (self._ending and not self._requests and not self._followers)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is pending, so that what can be answered at once may be."""
+        return not self._requests and not self.standing.troubles and not self._ending
+
     def describe(self) -> str:
         """Return the conversation in one line, for the console and for logs."""
         return (
-            f"pending {self._requests} ({self._bytes} bytes) {self._in_order.describe()} "
+            f"{self.standing.describe()} pending {self._requests} ({self._bytes} bytes) "
+            f"{self._in_order.describe()} transactions {len(self._transactions)} "
             f"tags {len(self._tags)} watches and waits {len(self._followers)}"
         )
 
@@ -94,6 +129,8 @@ class Conversation:
             if type(request) is Tagged:
                 self._receive_tagged(request.tag, request.request, share)
                 continue
+            if self._transactions and self._taken(b"", request, share):  # type: ignore[arg-type]
+                continue
             kind = kind_of(request)  # type: ignore[arg-type]
             if kind is not None:
                 self._in_order.add_command(kind, request, share)  # type: ignore[arg-type]
@@ -103,7 +140,7 @@ class Conversation:
 
     def end_input(self) -> None:
         """Take note that nothing more will be asked."""
-        self._ending = True
+        self._ending = self._input_ended = True
 
     def hang_up(self) -> None:
         """End, once everything asked so far is answered."""
@@ -111,15 +148,18 @@ class Conversation:
         self._requests += 1
         self._in_order.add(Asked(b"", lambda: self._say_farewell([])))
 
-    def abandon(self) -> None:
-        """Let go of everything: there is nobody to tell."""
+    def abandon(self, *, left: bool) -> None:
+        """Let go of everything: there is nobody to tell. ``left``: the client meant to go."""
         self._gone = True
         self._in_order.close()
-        for slot in (*self._beside, *self._held, *self._streams):
+        for slot in (*self._beside, *self._held, *self._streams, *self._lockings):
             slot.close()
         self._followers.close()
+        self.standing.close(left=left)
 
     def _receive_single(self, request: commands.Command | CoordError, share: int) -> None:
+        if self._taken(b"", request, share):
+            return
         slot = self._slot(b"", request)
         slot.size_bytes = share
         self._ending = isinstance(request, commands.Quit)
@@ -128,16 +168,27 @@ class Conversation:
     def _receive_tagged(
         self, tag: bytes, request: commands.Command | CoordError, share: int
     ) -> None:
+        kind = kind_of(request)  # type: ignore[arg-type]
+        if (kind is None or self._transactions) and self._taken_tagged(tag, request, share):
+            return
         if tag in self._tags:
             text = tag.decode().strip()
-            request = TagInUse(f"a request with the tag {text} is still being answered")
+            request, kind = TagInUse(f"a request with the tag {text} is still being answered"), None
         elif not isinstance(request, CoordError):
             self._tags.add(tag)
-        kind = kind_of(request)  # type: ignore[arg-type]
         if kind is not None:
             group = self._tagged_group(kind)
             group.add(kind, request, tag, share)  # type: ignore[arg-type]
-            return
+        elif lock_of(request) is not None:
+            locking = self._locking(tag, request)  # type: ignore[arg-type]
+            group = self._tagged_group(Kind.WRITE)
+            group.add_awaited(request, tag, share, locking)  # type: ignore[arg-type]
+        else:
+            self._receive_tagged_single(tag, request, share)
+
+    def _receive_tagged_single(
+        self, tag: bytes, request: commands.Command | CoordError, share: int
+    ) -> None:
         slot = self._slot(tag, request)
         slot.size_bytes = share
         if isinstance(request, commands.Quit):
@@ -147,12 +198,50 @@ class Conversation:
             self._start_all()
             self._held.append(slot)
             self._start_streams()
-        elif isinstance(request, commands.Watch | commands.Wait):
+        elif isinstance(slot, Announcing):
             self._bytes -= share  # its reply, which may be long in coming, holds none of it
+            slot.size_bytes = 0
             self._start_all()
             slot.start()  # another slot stands beside once the reply is known
+        elif isinstance(slot, Told):
+            self._start_all()
+            slot.start()
         else:
             self._beside.append(slot)
+
+    def _taken(self, tag: bytes, request: commands.Command | CoordError, share: int) -> bool:
+        """Say whether a transaction took a request; then it is answered, or handed on as one."""
+        taken = self._transactions.take(tag, request)
+        if taken is None:
+            return False
+        if isinstance(taken, bytes):
+            slot = Ready(tag + taken)
+            slot.size_bytes = share
+            if tag:
+                self._beside.append(slot)
+            else:
+                self._in_order.add(slot)
+        else:
+            self._finish(tag, taken, share)
+        return True
+
+    def _taken_tagged(self, tag: bytes, request: commands.Command | CoordError, share: int) -> bool:
+        """Do the same for a tagged request: its tag may be in use by what stands beside."""
+        if tag in self._tags and (
+            tag not in self._transactions or self._transactions.ends(tag, request)
+        ):
+            return False
+        return self._taken(tag, request, share)
+
+    def _finish(self, tag: bytes, finished: Finished, share: int) -> None:
+        """Put a transaction among the writes."""
+        self._bytes += finished.weight_bytes
+        share += finished.weight_bytes
+        if tag:
+            self._tags.add(tag)
+            self._tagged_group(Kind.WRITE).add(Kind.WRITE, finished.write, tag, share)
+        else:
+            self._in_order.add_command(Kind.WRITE, finished.write, share)
 
     def _tagged_group(self, kind: Kind) -> Group:
         """Return the group that a tagged command of ``kind`` joins."""
@@ -172,25 +261,35 @@ class Conversation:
         match request:
             case CoordError():
                 return Ready(tag + line_reply.error(request))
-            case commands.List() | commands.Walk():
-                return Stream(request, tag, self._coordinator.submit, self._answered_stream)
+            case commands.List() | commands.Walk() | commands.Log() | commands.Blame():
+                return Stream(request, tag, self.standing.submit, self._answered_stream)
             case commands.Watch() | commands.Wait():
-                follower = self._follower(tag, request)
-                return Asked(tag, follower.reply, start=lambda: self._followers.start(follower))
+                return Announcing(self._follower(tag, request), self._followers)
+            case commands.Lock() | commands.Once():
+                return self._locking(tag, request)
+            case commands.Session():
+                return Told(tag, partial(self.standing.perform, request), self._answered)
+            case commands.Auth():
+                return Told(tag, partial(self.standing.show, request.secret), self._answered)
+            case commands.Quit():
+                return Asked(tag, lambda: self._say_farewell([line_reply.OK]))
+        return self._slot_of_node(tag, request)
+
+    def _slot_of_node(self, tag: bytes, request: commands.Command) -> Slot:
+        """Return the place of the reply to what this node can tell at once."""
+        match request:
             case commands.Unwatch():
                 return Asked(tag, lambda: [self._unwatch(request)])
             case commands.Ping():
                 return Asked(tag, lambda: [line_reply.OK], alone=False)
             case commands.Rev():
-                return Asked(tag, lambda: [self._rev()], alone=False)
+                return Asked(tag, lambda: self._look(self._rev), alone=False)
             case commands.Status():
-                return Asked(tag, lambda: line_reply.table(self._coordinator.status()))
+                return Asked(tag, lambda: self._look(self._status))
             case commands.Members():
-                return Asked(tag, lambda: line_reply.table(self._coordinator.members()))
+                return Asked(tag, lambda: self._look(self._members))
             case commands.Help():
                 return Asked(tag, lambda: self._teach(request))
-            case commands.Quit():
-                return Asked(tag, lambda: self._say_farewell([line_reply.OK]))
         return Ready(tag + line_reply.error(UnknownVerb("not in this version yet")))
 
     # -- what starts ---------------------------------------------------------------------------
@@ -202,7 +301,7 @@ class Conversation:
 
     def _submit_loose(self, kind: Kind) -> None:
         group = self._loose.pop(kind)
-        self._coordinator.submit(group.commands, group.settle)
+        self.standing.submit(group.commands, group.settle)
 
     def _start_streams(self) -> None:
         while self._held and len(self._streams) < STREAMS_PER_CONNECTION_MAX:
@@ -213,8 +312,16 @@ class Conversation:
     def _follower(self, tag: bytes, request: commands.Watch | commands.Wait) -> Follower:
         glob = self._grammar.glob(request.glob.encode())
         if isinstance(request, commands.Watch):
-            return Watching(self._coordinator, request, glob, tag)
-        return Waiting(self._coordinator, request, glob, tag, self._clock)
+            return Watching(self.standing, request, glob, tag)
+        return Waiting(self.standing, request, glob, tag, self._clock)
+
+    def _locking(self, tag: bytes, request: commands.Lock | commands.Once) -> Locking:
+        locking = Locking(
+            self.standing, self._clock, request, tag, self._began_waiting, self._locked
+        )
+        if not tag:
+            locking.trailing = Group(Kind.WRITE, self._stand_beside)
+        return locking
 
     # -- what was answered -----------------------------------------------------------------------
     def _stand_beside(self, slot: Slot) -> None:
@@ -228,9 +335,27 @@ class Conversation:
         else:
             self._go_on()
 
-    def _replied(self, follower: Follower, is_last: bool) -> None:
+    def _replied(self, follower: Follower) -> None:
         if follower.tag:
-            self._stand_beside(Asked(follower.tag, follower.reply, frees_tag=is_last))
+            self._stand_beside(Announcing(follower, self._followers))
+        else:
+            self._go_on()
+
+    def _answered(self, slot: Told) -> None:
+        if slot.tag:
+            self._stand_beside(slot)
+        else:
+            self._go_on()
+
+    def _began_waiting(self, locking: Locking) -> None:
+        self._lockings[locking] = None
+        if locking.tag:  # the group that it joined is answered; this is not
+            self._requests += 1
+
+    def _locked(self, locking: Locking) -> None:
+        self._lockings.pop(locking, None)
+        if locking.tag:
+            self._stand_beside(locking)
         else:
             self._go_on()
 
@@ -242,12 +367,23 @@ class Conversation:
             self._progress()
 
     # -- what is said ------------------------------------------------------------------------------
-    def _rev(self) -> bytes:
-        return b"OK %d\n" % self._coordinator.rev
+    def _look(self, ask: Callable[[], Sequence[bytes]]) -> Sequence[bytes]:
+        """Return what ``ask`` tells to those who may know anything of this node."""
+        refusal = self.standing.refusal()
+        return ask() if refusal is None else [line_reply.error(refusal)]
+
+    def _rev(self) -> Sequence[bytes]:
+        return [b"OK %d\n" % self._coordinator.rev]
+
+    def _status(self) -> Sequence[bytes]:
+        return line_reply.table(self._coordinator.status())
+
+    def _members(self) -> Sequence[bytes]:
+        return line_reply.table(self._coordinator.members())
 
     def _unwatch(self, request: commands.Unwatch) -> bytes:
         if self._followers.end(request.glob):
-            return self._rev()
+            return b"OK %d\n" % self._coordinator.rev
         return line_reply.error(NoEntry(f"nothing is watched as {request.glob}"))
 
     def _teach(self, request: commands.Help) -> Sequence[bytes]:
@@ -259,10 +395,15 @@ class Conversation:
 
     def _say_farewell(self, lines: Sequence[bytes]) -> Sequence[bytes] | None:
         """Return the last words once nothing is pending but they and waits without an end."""
-        if self._requests - self._followers.waits() > 1:
+        if self._pending() > 1:
             return None
         self._quit = True
+        self.standing.end_own()
         return lines
+
+    def _pending(self) -> int:
+        """Return how many requests are not answered, but for those that may never be."""
+        return self._requests - self._followers.waits() - len(self._lockings)
 
     def render(self) -> Page:
         """Return the next page of replies; it is empty where there is nothing to say yet."""
@@ -274,9 +415,19 @@ class Conversation:
         if not page.unfinished:
             self._in_order.render(page)  # a farewell waits for what stood beside
         page.next_source()
-        self._followers.render(page, self._in_order.is_midway)
+        is_midway = self._in_order.is_midway
+        if self.standing.troubles and not is_midway:
+            self._tell_troubles(page)
+        self._followers.render(page, is_midway)
         self._tags.difference_update(page.freed)
+        if self._input_ended and self._pending() <= 0:
+            self.standing.end_own()
         return page
+
+    def _tell_troubles(self, page: Page) -> None:
+        troubles = self.standing.troubles
+        while troubles:
+            page.add(troubles.popleft())
 
     def _render_beside(self, page: Page) -> None:
         beside = self._beside

@@ -12,26 +12,27 @@ Tagged writes come in here too, where an untagged write still waits: no write pa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from coord.commands import Read, Write
 from coord.frontends.line_slots import Group, Kind, Page, Slot
-from coord.replicator.interfaces import ICoordinator
+from coord.results import Result
 
 
 class InOrder:
     """Slots that wait, and slots that are under way or being written out.
 
-    ``answered`` is called when a group was answered, ``written`` with each slot that is out.
+    ``submit`` hands commands over, ``answered`` is called when a group was answered, ``written``
+    with each slot that is out.
     """
 
     def __init__(
         self,
-        coordinator: ICoordinator,
+        submit: Callable[[Sequence[Write | Read], Callable[[Sequence[Result]], None]], None],
         answered: Callable[[], None],
         written: Callable[[Slot], None],
     ) -> None:
-        self._coordinator = coordinator
+        self._hand_over = submit
         self._answered = answered
         self._written = written
         self._waiting: deque[Slot] = deque()
@@ -54,6 +55,8 @@ class InOrder:
         """Put a slot at the end; `advance` starts it."""
         self._open = None
         self._waiting.append(slot)
+        if slot.trailing is not None:
+            self._last_writes = slot.trailing
 
     def add_command(self, kind: Kind, command: Write | Read, size_bytes: int) -> None:
         """Put a command at the end, into the last group if that takes it."""
@@ -88,6 +91,8 @@ class InOrder:
             else:
                 slots.append(waiting.popleft())
                 slot.start()
+                if slot.trailing is not None:
+                    self._submit_trailing(slot.trailing)
 
     def render(self, page: Page) -> None:
         """Add the replies whose turn it is, while there is room."""
@@ -117,7 +122,14 @@ class InOrder:
             self._last_writes = None
         self._kind = group.kind
         self._unanswered += 1
-        self._coordinator.submit(group.commands, group.settle)
+        self._hand_over(group.commands, group.settle)
+
+    def _submit_trailing(self, group: Group) -> None:
+        """Hand over tagged writes that waited for an untagged one that is begun, not answered."""
+        if group is self._last_writes:
+            self._last_writes = None
+        if group.count:
+            self._hand_over(group.commands, group.settle)
 
     def _settled(self, group: Group) -> None:
         self._unanswered -= 1

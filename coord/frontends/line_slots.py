@@ -10,12 +10,33 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
-from coord.commands import Add, Command, Delete, Get, List, Read, Set, Stat, Sync, Walk, Write
+from coord.commands import (
+    Add,
+    Blame,
+    Command,
+    Delete,
+    Get,
+    List,
+    Lock,
+    Log,
+    Once,
+    Outcome,
+    Read,
+    Rev,
+    Revert,
+    Set,
+    Stat,
+    Sync,
+    Transaction,
+    Unlock,
+    Walk,
+    Write,
+)
 from coord.errors import CoordError
 from coord.limits import BATCH_BYTES_SOFT, GROUP_COMMANDS_MAX, REPLY_SLICE_BYTES, TURN_SECONDS
-from coord.results import Entry, Result, Row, Rows
+from coord.results import Aside, Committed, Entry, Point, Queued, Result, Row, Rows
 from coord.wire import line_reply
 
 
@@ -64,6 +85,8 @@ class Slot:
     size_bytes = 0
     midway = False
     """Whether its reply has begun and not ended."""
+    trailing: Group | None = None
+    """Tagged writes that were sent after it and begin with it."""
 
     def start(self) -> None:
         """Begin what the reply needs."""
@@ -88,9 +111,13 @@ _KINDS: Final = {
     Set: Kind.WRITE,
     Add: Kind.WRITE,
     Delete: Kind.WRITE,
+    Unlock: Kind.WRITE,
+    Revert: Kind.WRITE,
+    Transaction: Kind.WRITE,
     Get: Kind.READ,
     Stat: Kind.READ,
     Sync: Kind.READ,
+    Outcome: Kind.READ,
 }
 
 
@@ -99,7 +126,19 @@ def kind_of(command: Command) -> Kind | None:
     kind = _KINDS.get(type(command))
     if kind is Kind.READ and getattr(command, "local", False):
         return Kind.LOCAL
+    if kind is None:
+        plain = command.write if type(command) is Once else command
+        if type(plain) is Lock:
+            return None if plain.wait_ms else Kind.WRITE
+        return _KINDS.get(type(plain))
     return kind
+
+
+class Awaiting(Protocol):
+    """Who takes over where a command of a group is answered with a place in a queue."""
+
+    def wait(self) -> None:
+        """Wait for what becomes of it."""
 
 
 class Group(Slot):
@@ -114,11 +153,13 @@ class Group(Slot):
         self.kind = kind
         self.commands: list[Write | Read] = []
         self.tags: list[bytes] = []
-        self.results: Sequence[Result] | None = None
+        self.results: Sequence[Result | None] | None = None
         self.rendered = 0
         self.count = 0
         self.size_bytes = 0
         self._told = told
+        self._awaiting: list[tuple[int, Awaiting]] = []
+        self._rows = 0
 
     @property
     def is_full(self) -> bool:
@@ -144,11 +185,26 @@ class Group(Slot):
         self.count += 1
         self.size_bytes += size_bytes
 
+    def add_awaited(self, command: Write, tag: bytes, size_bytes: int, by: Awaiting) -> None:
+        """Put a tagged command at the end that may have to wait: then ``by`` answers it."""
+        self._awaiting.append((self.count, by))
+        self.add(Kind.WRITE, command, tag, size_bytes)
+
     def settle(self, results: Sequence[Result]) -> None:
         """Take the results, one for each command."""
         assert len(results) == self.count, "a result for each command"
         self.results = results
+        if self._awaiting:
+            self._hand_over(results)
         self._told(self)
+
+    def _hand_over(self, results: Sequence[Result]) -> None:
+        kept: list[Result | None] = [*results]
+        self.results = kept
+        for index, awaiting in self._awaiting:
+            if isinstance(results[index], Queued):
+                kept[index] = None
+                awaiting.wait()
 
     def render(self, page: Page) -> bool:
         """Add replies while there is room."""
@@ -158,16 +214,38 @@ class Group(Slot):
         reply, tags, pieces = line_reply.reply, self.tags, page.pieces
         index, count, room = self.rendered, self.count, page.room
         while index < count and room > 0:
-            text = reply(results[index])  # type: ignore[arg-type]
+            result = results[index]
+            if type(result) is Committed and result.rows:
+                page.room = room
+                if not self._add_rows(page, result, tags[index]):
+                    break
+                room = page.room
             tag = tags[index]
-            if tag:
-                text = tag + text
+            if not tag:
+                text = reply(result)  # type: ignore[arg-type]
+            elif result is not None:
+                text = tag + reply(result)  # type: ignore[arg-type]
                 page.freed.append(tag)
+            else:  # who took it over has its tag
+                text = b""
             pieces.append(text)
             room -= len(text)
             index += 1
         self.rendered, page.room = index, room
         return index == count
+
+    def _add_rows(self, page: Page, result: Committed, tag: bytes) -> bool:
+        """Add what a transaction read and made while there is room; say whether that was all."""
+        rows = result.rows
+        while self._rows < len(rows):
+            self.midway = True
+            if page.room <= 0:
+                return False
+            page.add(tag + line_reply.part(rows[self._rows]))
+            self._rows += 1
+        self._rows = 0
+        self.midway = False
+        return True
 
 
 class Ready(Slot):
@@ -222,12 +300,47 @@ class Asked(Slot):
         return True
 
 
-class Stream(Slot):
-    """Rows of ``LIST`` or ``WALK``: taken from the store as the client takes them."""
+class Told(Slot):
+    """A reply of one line that comes when it comes.
+
+    ``begin`` is given whom to tell the line; then ``told`` is called.
+    """
 
     def __init__(
         self,
-        command: List | Walk,
+        tag: bytes,
+        begin: Callable[[Callable[[bytes], None]], None],
+        told: Callable[[Told], None],
+    ) -> None:
+        self.tag = tag
+        self._begin = begin
+        self._told = told
+        self._line: bytes | None = None
+
+    def start(self) -> None:
+        """Begin what the reply needs."""
+        self._begin(self._settle)
+
+    def _settle(self, line: bytes) -> None:
+        self._line = line
+        self._told(self)
+
+    def render(self, page: Page) -> bool:
+        """Add the line, once it is there."""
+        if self._line is None or page.room <= 0:
+            return False
+        page.add(self.tag + self._line)
+        if self.tag:
+            page.freed.append(self.tag)
+        return True
+
+
+class Stream(Slot):
+    """Rows of ``LIST``, ``WALK``, ``LOG`` or ``BLAME``: taken from the store as the client does."""
+
+    def __init__(
+        self,
+        command: List | Walk | Log | Blame,
         tag: bytes,
         submit: Callable[[Sequence[Read], Callable[[Sequence[Result]], None]], None],
         told: Callable[[Stream], None],
@@ -237,12 +350,15 @@ class Stream(Slot):
         self._submit = submit
         self._told = told
         self._result: Result | None = None
-        self._rows: Iterator[Row | Entry | str | None] = iter(())
+        self._rows: Iterator[Row | Aside | Entry | str | None] = iter(())
         self._closed = False
 
     def start(self) -> None:
         """Ask for the picture."""
-        self._submit([self._command], self._settle)
+        if isinstance(self._command, Blame):  # its one row is a picture of what?
+            self._submit([self._command, Rev()], self._settle)
+        else:
+            self._submit([self._command], self._settle)
 
     def close(self) -> None:
         """Let go of the picture, now or when it comes."""
@@ -251,7 +367,9 @@ class Stream(Slot):
             self._result.close()
 
     def _settle(self, results: Sequence[Result]) -> None:
-        (self._result,) = results
+        self._result = results[0]
+        if isinstance(self._result, Entry) and isinstance(results[1], Point):
+            self._result = Rows(results[1].rev, iter([self._result]))
         if isinstance(self._result, Rows):
             self._rows = iter(self._result.rows)
         if self._closed:
@@ -279,15 +397,14 @@ class Stream(Slot):
 
     def _fill(self, page: Page) -> bool:
         """Add rows while there is room; say whether there are no more."""
-        tag, name, node = self._tag, line_reply.name, line_reply.row
+        tag, texts = self._tag, line_reply.ROWS
         for row in self._rows:
             if row is None:
                 if page.is_late:
                     page.unfinished = True
                     return False
                 continue
-            assert not isinstance(row, Entry), "a log is another stream"
-            page.add(tag + (name(row) if isinstance(row, str) else node(row)))
+            page.add(tag + texts[type(row)](row))
             if page.room <= 0:
                 return False
         return True

@@ -2,24 +2,28 @@
 
 Without ``from=`` both mean "after now", and now is after everything that was committed before:
 so they catch up first (a ``SYNC``), which also tells a client at once that there is no quorum.
+
+``WATCH from=N diff`` where the history after N is gone is answered by how what is there differs:
+rows, then events from the revision that they are a picture of.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from coord import commands
-from coord.errors import CoordError, Lagged, Overloaded, TimedOut
+from coord.errors import BadRequest, CoordError, Lagged, Overloaded, TimedOut, TooLate
 from coord.events import Event
-from coord.frontends.line_slots import Page
+from coord.frontends.line_alarm import Alarm
+from coord.frontends.line_session import Standing
+from coord.frontends.line_slots import Page, Slot
 from coord.limits import INLINE_VALUE_BYTES_MAX, WATCHES_PER_CONNECTION_MAX
 from coord.paths import Glob
-from coord.replicator.interfaces import ICoordinator
-from coord.results import Result
+from coord.results import Aside, Entry, Result, Row, Rows
 from coord.store.watches import Watch
 from coord.wire import line_reply
 
@@ -27,8 +31,6 @@ _TAKEN_AT_ONCE: Final = 64
 """Events taken from a watch at one time."""
 _TEXTS_MAX: Final = 1024
 """Events whose text is remembered for the next connection that wants them."""
-_TIMER_SECONDS_MAX: Final = 86_400.0
-"""Longest single timer; a reactor does not wait for months in one go."""
 
 
 class EventTexts:
@@ -60,7 +62,7 @@ class Follower:
 
     def __init__(
         self,
-        coordinator: ICoordinator,
+        standing: Standing,
         request: commands.Watch | commands.Wait,
         glob: Glob,
         tag: bytes,
@@ -70,7 +72,7 @@ class Follower:
         self.problem: CoordError | None = None
         self.answered: Callable[[], None] = _nothing
         self.woken: Callable[[], None] = _nothing
-        self._coordinator = coordinator
+        self._standing = standing
         self._after_rev = request.after_rev
         self._watch: Watch | None = None
         self._closed = False
@@ -78,7 +80,7 @@ class Follower:
     def start(self) -> None:
         """Begin to watch, after now or after the revision asked for."""
         if self._after_rev is None:
-            self._coordinator.submit([commands.Sync()], self._caught_up)
+            self._standing.submit([commands.Sync()], self._caught_up)
         else:
             self._open()
 
@@ -98,13 +100,17 @@ class Follower:
 
     def _open(self) -> None:
         try:
-            self._watch = self._coordinator.watch(self.glob, self._after_rev, self._wake)
+            self._watch = self._begin()
         except CoordError as error:
             self.refuse(error)
             return
         self._opened(self._watch)
         if self._watch.ready:
             self._wake()
+
+    def _begin(self) -> Watch:
+        """Return the store's watch, or raise what it says."""
+        return self._standing.watch(self.glob, self._after_rev, self._wake)
 
     def _wake(self) -> None:
         if not self._closed:
@@ -127,18 +133,56 @@ class Follower:
 class Watching(Follower):
     """``WATCH``: ``OK rev``, then every event until it is told to stop."""
 
-    def __init__(
-        self, coordinator: ICoordinator, request: commands.Watch, glob: Glob, tag: bytes
-    ) -> None:
-        super().__init__(coordinator, request, glob, tag)
+    def __init__(self, standing: Standing, request: commands.Watch, glob: Glob, tag: bytes) -> None:
+        super().__init__(standing, request, glob, tag)
         self._taken: deque[Event] = deque()
+        self._diff = request.diff
+        self.difference: Rows | None = None
+        """How what is there differs, where history does not go back so far."""
         self.is_announced = False
         """Whether the request was answered, so that events may follow."""
+
+    def start(self) -> None:
+        """Begin to watch; a difference is one from a revision."""
+        if self._diff and self._after_rev is None:
+            self.refuse(BadRequest("diff goes with from=N: how what is there differs from then"))
+        else:
+            super().start()
+
+    def _begin(self) -> Watch:
+        try:
+            return super()._begin()
+        except TooLate:
+            if not self._diff or self._after_rev is None:
+                raise
+        self.difference = self._standing.difference(self.glob, self._after_rev)
+        try:
+            return self._standing.watch(self.glob, self.difference.rev, self._wake)
+        except CoordError:
+            self.difference.close()
+            raise
+
+    def close(self) -> None:
+        """Watch no longer; safe to call more than once."""
+        super().close()
+        if self.difference is not None:
+            self.difference.close()
 
     @property
     def is_open(self) -> bool:
         """Whether events may still come."""
         return self._watch is not None and not self._closed
+
+    @property
+    def may_end(self) -> bool:
+        """Whether it is told to the client, so that it can be ended; not amid its rows."""
+        return self.is_open and (self.is_announced or self.difference is None)
+
+    @property
+    def difference_rev(self) -> int:
+        """The revision that the difference is a picture of."""
+        assert self.difference is not None, "where there is one"
+        return self.difference.rev
 
     def reply(self) -> Sequence[bytes] | None:
         """Return ``OK rev``, after which events may follow, or the error."""
@@ -146,6 +190,8 @@ class Watching(Follower):
             return [line_reply.error(self.problem)]
         if self._watch is None:
             return None
+        if self.difference is not None:
+            return [b"OK %d diff\n" % self.difference.rev]
         self.is_announced = True
         return [b"OK %d\n" % self._watch.rev]
 
@@ -178,23 +224,24 @@ class Waiting(Follower):
 
     def __init__(
         self,
-        coordinator: ICoordinator,
+        standing: Standing,
         request: commands.Wait,
         glob: Glob,
         tag: bytes,
         clock: IReactorTime,
     ) -> None:
-        super().__init__(coordinator, request, glob, tag)
+        super().__init__(standing, request, glob, tag)
         self._timeout_seconds = request.timeout_seconds
         self._clock = clock
-        self._timer: IDelayedCall | None = None
+        self._alarm: Alarm | None = None
         self._event: Event | None = None
 
     def start(self) -> None:
         """Begin to wait; the time allowed begins with it."""
         if self._timeout_seconds is not None:
-            self._allow(self._clock.seconds() + self._timeout_seconds)
-        super().start()
+            self._alarm = Alarm(self._clock, self._timeout_seconds, self._give_up)
+        if not self._closed:
+            super().start()
 
     def reply(self) -> Sequence[bytes] | None:
         """Return the event or the error."""
@@ -221,31 +268,78 @@ class Waiting(Follower):
     def close(self) -> None:
         """Wait no longer; safe to call more than once."""
         super().close()
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
 
-    def _allow(self, deadline: float) -> None:
-        left = deadline - self._clock.seconds()
-        if left > 0:
-            self._timer = self._clock.callLater(
-                min(left, _TIMER_SECONDS_MAX), self._allow, deadline
-            )
-        elif not self._closed:
+    def _give_up(self) -> None:
+        if not self._closed:
             self.refuse(TimedOut("nothing happened in the time allowed"))
+
+
+class Announcing(Slot):
+    """The reply to a ``WATCH`` or ``WAIT``; of a watch, a difference may be part of it."""
+
+    def __init__(self, follower: Follower, followers: Followers) -> None:
+        self._follower = follower
+        self._followers = followers
+        self._rows: Iterator[Row | Aside | Entry | str | None] | None = None
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._followers.start(self._follower)
+
+    def render(self, page: Page) -> bool:
+        """Add the line that answers the request, then rows while there is room."""
+        if page.room <= 0:
+            return False
+        follower = self._follower
+        if self._rows is None:
+            lines = follower.reply()
+            if lines is None:
+                return False
+            page.add(b"".join([follower.tag + line for line in lines]))
+            if not isinstance(follower, Watching) or follower.problem is not None:
+                page.freed.append(follower.tag)
+                return True
+            if follower.difference is None:
+                return True
+            self.midway = True
+            self._rows = iter(follower.difference.rows)
+        assert isinstance(follower, Watching), "only a watch tells a difference"
+        return self._render_difference(page, follower, self._rows)
+
+    def _render_difference(
+        self, page: Page, follower: Watching, rows: Iterator[Row | Aside | Entry | str | None]
+    ) -> bool:
+        texts, rev = line_reply.ROWS, follower.difference_rev
+        try:
+            for row in rows:
+                if row is not None:
+                    page.add(follower.tag + texts[type(row)](row))
+                if page.room <= 0 or (row is None and page.is_late):
+                    page.unfinished = True
+                    return False
+        except CoordError as error:  # what it needs is gone by now
+            page.add(follower.tag + line_reply.error(error))
+            page.freed.append(follower.tag)
+            self._followers.drop(follower)
+            return True
+        page.add(follower.tag + line_reply.end(rev))
+        follower.is_announced = True
+        return True
 
 
 class Followers:
     """The watches and waits of one connection.
 
-    ``replied`` is called when the reply to one is known, and whether that was its last word;
-    ``woken`` when there may be events to tell; ``ended`` when a watch is over.
+    ``replied`` is called when the reply to one is known, ``woken`` when there may be events to
+    tell, ``ended`` when a watch is over.
     """
 
     def __init__(
         self,
         texts: EventTexts,
-        replied: Callable[[Follower, bool], None],
+        replied: Callable[[Follower], None],
         woken: Callable[[], None],
         ended: Callable[[Follower], None],
     ) -> None:
@@ -278,13 +372,18 @@ class Followers:
         found = [
             one
             for one in self._all
-            if isinstance(one, Watching) and one.is_open and one.glob.written == written
+            if isinstance(one, Watching) and one.may_end and one.glob.written == written
         ]
         for follower in found:
             follower.close()
             self._forget(follower)
             self._ended(follower)
         return bool(found)
+
+    def drop(self, follower: Follower) -> None:
+        """Forget a watch that cannot go on."""
+        follower.close()
+        self._forget(follower)
 
     def look(self) -> None:
         """See whether what is waited for has happened."""
@@ -320,10 +419,9 @@ class Followers:
         self._woken.clear()
 
     def _answered(self, follower: Follower) -> None:
-        is_last = not isinstance(follower, Watching) or follower.problem is not None
-        if is_last:
+        if not isinstance(follower, Watching) or follower.problem is not None:
             self._forget(follower)
-        self._replied(follower, is_last)
+        self._replied(follower)
 
     def _wake(self, follower: Follower) -> None:
         self._woken[follower] = None

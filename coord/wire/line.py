@@ -64,6 +64,11 @@ class RequestParser:
         self._literal: _Literal | None = None
         self._skipping = False
 
+    @property
+    def is_midway(self) -> bool:
+        """Whether what comes next may belong to a line, or a literal, that has begun."""
+        return bool(self._pending) or self._literal is not None or self._skipping
+
     def feed(self, chunk: bytes) -> list[Parsed]:
         """Return the requests and errors that ``chunk`` completed.
 

@@ -13,13 +13,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from coord.errors import CoordError
-from coord.events import Event, Kind
+from coord.errors import CoordError, Locked
+from coord.events import Event, Kind, SessionEvent
 from coord.limits import INLINE_VALUE_BYTES_MAX
 from coord.paths import encode
-from coord.results import Entry, Facts, Items, Point, Row, Value, Written
+from coord.results import (
+    Aside,
+    Committed,
+    Entry,
+    Facts,
+    Granted,
+    Items,
+    Point,
+    Queued,
+    Row,
+    Value,
+    Written,
+)
 
 OK: Final = b"OK\n"
 _DAY_MS: Final = 86_400_000
@@ -27,6 +39,9 @@ _CONTROLS: Final = bytes(range(0x20)) + b"\x7f"
 _LITERAL: Final = re.compile(rb"\{[0-9]+\}")
 _UNPRINTED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _KINDS: Final = {Kind.SET: b"set", Kind.DEL: b"del"}
+
+Line: TypeAlias = Written | Granted | Queued | Committed | Point | Value | Facts | CoordError
+"""What is answered by one line; of a transaction, the line after its rows."""
 
 
 def is_plain(value: bytes) -> bool:
@@ -93,15 +108,50 @@ def facts(result: Facts) -> bytes:
     return b"STAT %b %b\n" % (encode(result.path), words.encode())
 
 
+def granted(result: Granted) -> bytes:
+    """Return ``OK token``."""
+    return b"OK %d\n" % result.token
+
+
+def queued(result: Queued) -> bytes:
+    """Return ``ERR LOCKED``: nobody waits for the lock here, but the session has its place."""
+    return error(Locked(f"not granted yet: this session has place {result.number} in the queue"))
+
+
+def committed(result: Committed) -> bytes:
+    """Return ``OK rev``, which closes what the lines of a transaction have to tell."""
+    return b"OK %d\n" % result.rev
+
+
+def part(found: Value | CoordError | str) -> bytes:
+    """Return what one line of a transaction has to tell: what a ``GET`` saw, what ``ADD`` made."""
+    if isinstance(found, Value):
+        return value(found)
+    return b"ITEM %b\n" % encode(found) if isinstance(found, str) else error(found)
+
+
+def session(session_id: str, key: str, timeout_ms: int) -> bytes:
+    """Return ``OK ID:KEY timeout=S``."""
+    return f"OK {session_id}:{key} timeout={seconds(timeout_ms / 1000)}\n".encode()
+
+
+def kept(session_id: str, timeout_ms: int) -> bytes:
+    """Return ``OK ID timeout=S``."""
+    return f"OK {session_id} timeout={seconds(timeout_ms / 1000)}\n".encode()
+
+
 _REPLIES: Final[dict[type, Callable[[Any], bytes]]] = {
     Written: done,
+    Granted: granted,
+    Queued: queued,
+    Committed: committed,
     Point: point,
     Value: value,
     Facts: facts,
 }
 
 
-def reply(result: Written | Point | Value | Facts | CoordError) -> bytes:
+def reply(result: Line) -> bytes:
     """Return the one line that answers a request with ``result``."""
     render = _REPLIES.get(type(result))
     if render is not None:
@@ -113,6 +163,11 @@ def reply(result: Written | Point | Value | Facts | CoordError) -> bytes:
 def row(found: Row) -> bytes:
     """Return ``NODE path rev value``, one row of a walk."""
     return b"NODE %b %d %b\n" % (encode(found.path), found.rev, written(found.value))
+
+
+def aside(told: Aside) -> bytes:
+    """Return ``ITEM what path``, what a lasting walk or watch tells beside its rows."""
+    return b"ITEM %b %b\n" % (told.what.encode(), encode(told.path))
 
 
 def name(child: str) -> bytes:
@@ -183,3 +238,17 @@ def event(seen: Event) -> bytes:
     if seen.value is None:
         return head + b"\n"
     return b"%b %b\n" % (head, written(seen.value))
+
+
+def trouble(seen: SessionEvent) -> bytes:
+    """Return ``EVENT rev jeopardy|safe|expired session``."""
+    return f"EVENT {seen.rev} {seen.kind.value} {seen.session}\n".encode()
+
+
+ROWS: Final[dict[type, Callable[[Any], bytes]]] = {
+    Row: row,
+    str: name,
+    Entry: entry,
+    Aside: aside,
+}
+"""How each kind of row is written; a text is a child's name, or a path of a difference."""
