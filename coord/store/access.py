@@ -145,13 +145,25 @@ class Access:
     :param live: the present version of every node.
     """
 
-    __slots__ = ("_live", "_rules", "_value", "_version")
+    __slots__ = ("_live", "_proposed", "_rules", "_value", "_version")
 
     def __init__(self, live: Mapping[str, Version]) -> None:
         self._live = live
         self._version: Version | None = None
         self._value: bytes | None = None
         self._rules = Rules.none()
+        self._proposed: tuple[bytes, Rules] = b"", self._rules
+
+    def refusal(self, text: bytes) -> CoordError | None:
+        """Return what speaks against a text in the place of the rules; `BadRequest` names the line.
+
+        Rules that are fine are kept at hand: they are parsed once.
+        """
+        try:
+            self._proposed = text, Rules.parse(text)
+        except BadRequest as error:
+            return error
+        return None
 
     @property
     def rules(self) -> Rules:
@@ -161,7 +173,8 @@ class Access:
             self._version = version
             value = None if version is None else version.value
             if value != self._value:
-                self._value, self._rules = value, _trusted(value)
+                text, rules = self._proposed
+                self._value, self._rules = value, rules if value == text else _trusted(value)
         return self._rules
 
 

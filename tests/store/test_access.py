@@ -234,6 +234,18 @@ class AccessTests(SynchronousTestCase):
         self.put(b"bob read /a", 2)
         self.assertIs(self.access.rules, rules)
 
+    def test_looked_over(self) -> None:
+        """A text is looked at before it is written, and what was made of it then is used."""
+        refusal = self.access.refusal(b"bob read /a\nbob may")
+        self.assertIsInstance(refusal, BadRequest)
+        self.assertTrue(self.access.rules.may(caller(), WRITE, "/a"))
+        self.assertIsNone(self.access.refusal(b"bob read /a"))
+        self.assertTrue(self.access.rules.may(caller(), WRITE, "/a"))
+        self.patch(Rules, "parse", lambda *_: self.fail("parsed twice"))
+        self.put(b"bob read /a")
+        self.assertFalse(self.access.rules.may(caller(), WRITE, "/a"))
+        self.assertTrue(self.access.rules.may(caller(), READ, "/a"))
+
     def test_without_value(self) -> None:
         """A node without a value holds no rules."""
         self.put(None)
