@@ -18,6 +18,7 @@ from coord.replicator.applier import Applier
 from coord.replicator.imaging import Imaging
 from coord.replicator.interfaces import IPeers
 from coord.replicator.queues import Reads, Writes
+from coord.replicator.sessions import Sessions
 from coord.results import Items
 
 BOUNDS_SECONDS: Final = (
@@ -70,6 +71,7 @@ class Account:
     writes: Writes
     reads: Reads
     imaging: Imaging
+    sessions: Sessions
     peers: IPeers
     now: Callable[[], float]
     fault: Callable[[], str | None]
@@ -126,7 +128,8 @@ class Account:
             "rev": store.rev,
             "slot": self.applier.slot,
             "digest": store.digest,
-            "sessions": 0,
+            "sessions": len(store.timeouts_ms),
+            "locks": store.lock_count,
             "watches": store.watch_count,
             "tree_nodes": store.node_count,
             "uptime": f"{self.uptime():.1f}",
@@ -170,6 +173,9 @@ class Account:
             "slots_behind": replica.target - self.applier.slot,
             "slots_open": len(self.open_slots()),
             "tree_nodes": store.node_count,
+            "sessions": len(store.timeouts_ms),
+            "sessions_here": len(self.sessions.keeper),
+            "locks": store.lock_count,
             "watches": store.watch_count,
             "commands_waiting": writes.waiting,
             "waiting_bytes": writes.waiting_bytes,
@@ -180,4 +186,6 @@ class Account:
             "proposals": writes.batches,
             "writes": writes.written,
             "reads": self.reads.answered,
+            "renews": self.sessions.renews,
+            "lapses": self.sessions.lapses.lapsed,
         }

@@ -37,12 +37,12 @@ class Batches:
 
     def __init__(
         self,
-        *,
         identity: Identity,
         replica: Replica,
         applier: Applier,
         writes: Writes,
         peers: IPeers,
+        *,
         now: Callable[[], float],
         time_ms: Callable[[], int],
         obey: Callable[[Effects], None],

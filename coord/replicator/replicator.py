@@ -83,6 +83,7 @@ class Replicator:
         self._journal = journal
         self._peers = peers
         self.now = now
+        began_at = now()
         self._request_seconds = tuning.request_seconds
         self.store = applier.store
         self._writes = Writes(identity.node, identity.incarnation)
@@ -100,6 +101,8 @@ class Replicator:
             every_bytes=tuning.image_every_bytes,
             kept_bytes=tuning.log_bytes_kept,
         )
+        self.traces = Traces(identity.node, lambda: now() - began_at)
+        self.sessions = self._make_sessions(tuning.request_seconds)
         self.account = Account(
             identity=identity,
             replica=replica,
@@ -107,18 +110,18 @@ class Replicator:
             writes=self._writes,
             reads=self._reads,
             imaging=self._imaging,
+            sessions=self.sessions,
             peers=peers,
             now=now,
             fault=lambda: self._fault,
-            began_at=now(),
+            began_at=began_at,
         )
-        self.traces = Traces(identity.node, self.account.uptime)
         self._batches = Batches(
-            identity=identity,
-            replica=replica,
-            applier=applier,
-            writes=self._writes,
-            peers=peers,
+            identity,
+            replica,
+            applier,
+            self._writes,
+            peers,
             now=now,
             time_ms=time_ms,
             obey=self._obey,
@@ -127,19 +130,24 @@ class Replicator:
             reactor, replica, now=now, obey=self._obey, tell_all=self._tell_all
         )
         self._recalls = Recalls(journal, peers, self.account)
-        self.sessions = Sessions(
-            store=self.store,
-            replica=replica,
-            peers=peers,
-            traces=self.traces,
-            now=now,
-            read=self.read,
-            wake=self._wake,
-            serves=self.account.serves,
-            request_seconds=tuning.request_seconds,
-        )
         journal.observe(self)
         peers.observe(self)
+
+    def _make_sessions(self, request_seconds: float) -> Sessions:
+        return Sessions(
+            store=self.store,
+            replica=self._replica,
+            peers=self._peers,
+            traces=self.traces,
+            now=self.now,
+            read=self.read,
+            wake=self._wake,
+            serves=self._serves,
+            request_seconds=request_seconds,
+        )
+
+    def _serves(self) -> bool:
+        return self.account.serves()
 
     # -- life -----------------------------------------------------------------------------
     def start(self) -> None:

@@ -109,6 +109,11 @@ class Store:
         """How many nodes there are, the root and those without a value among them."""
         return len(self._tree.live)
 
+    @property
+    def lock_count(self) -> int:
+        """How many locks are held, or kept from others after their holder was lost."""
+        return len(self.locks())
+
     def describe(self) -> str:
         """Return the store in one line."""
         pictures = len(self._rows) + len(self._images)

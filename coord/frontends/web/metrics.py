@@ -27,6 +27,9 @@ GAUGES: Final = {
     "slots_behind": "Slots known to be chosen and not applied yet",
     "slots_open": "Slots in which something is proposed or voted for and not known to be chosen",
     "tree_nodes": "Nodes of the tree, those without a value among them",
+    "sessions": "Open sessions",
+    "sessions_here": "Sessions that this node's connections are attached to",
+    "locks": "Locks that are held, or kept from others after their holder was lost",
     "watches": "Watches of clients, consoles and pages",
     "commands_waiting": "Writes that wait for a batch",
     "waiting_bytes": "About how much memory they take",
@@ -39,6 +42,8 @@ COUNTERS: Final = {
     "proposals": "Batches of commands that this node had proposed",
     "writes": "Writes that clients of this node sent in them",
     "reads": "Reads answered by this node, without those that came between writes",
+    "renews": "Messages by which this node told the leader which sessions are alive",
+    "lapses": "Sessions, lifetimes, waits and delays that this node, leading, proposed to end",
 }
 
 
