@@ -185,6 +185,7 @@ class NodeService(Service):
         self._lines = LineFactory(
             self._reactor,
             coordinator,
+            gate=self._gate,
             line_bytes_max=self._settings.line_bytes_max,
             value_bytes_max=self._settings.value_bytes_max,
             connections_max=_room_for(self._settings.connections_max),

@@ -87,6 +87,31 @@ class Refusals(TestCase):
         """A listener that others reach is refused unless --open says that it is meant."""
         self.assertIn("--open", self.refused(listen="tcp:0"))
 
+    def test_exposed_beside_certificates(self) -> None:
+        """A listener that asks for certificates does not excuse one that does not."""
+        asking = f"ssl:{self.peer_port}:privateKey=k:clientCA=c"
+        self.assertIn("--open", self.refused("--listen", "tcp:0", listen=asking))
+        self.assertIn("cannot read", self.refused(listen=asking))
+
+    def test_secrets(self) -> None:
+        """Secrets that cannot be read, are none, or are the same ones are refused, and not told."""
+        folder = self.folder.with_name(f"{self.folder.name}-secrets")
+        folder.mkdir()
+        empty, good = folder / "empty", folder / "good"
+        empty.write_text("# nothing yet\n")
+        good.write_text("alice = hidden-1\n")
+        (folder / "bad").write_text("alice=hidden-2\n")
+        (folder / "same").write_text("eve = hidden-1\n")
+        for words, said in (
+            (("--read-secret", "nowhere"), "--read-secret nowhere: it cannot be read"),
+            (("--write-secret", str(empty)), "holds no secret"),
+            (("--admin-secret", str(folder / "bad")), "line 1"),
+            (("--write-secret", str(good), "--admin-secret", str(folder / "same")), "same secret"),
+        ):
+            told = self.refused(*words)
+            self.assertIn(said, told)
+            self.assertNotIn("hidden", told)
+
     def cluster_words(self, credentials: Path, ca: Path) -> list[str]:
         """Return the options of a node n1 of two."""
         return [
