@@ -5,7 +5,7 @@ Everything a connection asks of the coordinator goes through its `Standing`, whi
 A session is the connection's *own* where nobody asked for it: opened right before the first command
 that needs one, in the same batch, so that it costs no round trip; kept by the node as long as
 the connection is there; ended when that is closed in an orderly way, and left to expire when it
-was lost. One that ``SESSION`` opened, told or took up is *lasting*: kept by traffic, and not
+was lost. One that ``SESSION`` opened, told or took up is the client's: kept by traffic, and not
 ended by anything but ``SESSION end``.
 
 From the moment at which a session is asked for everything asked later is asked in its name,
@@ -161,7 +161,7 @@ class Standing:
         elif request.keep or request.end:
             self._perform_on_present(request, tell)
         elif not self.has_session:
-            self._open_lasting(request.timeout_ms, tell)
+            self._open_asked_for(request.timeout_ms, tell)
         elif request.timeout_ms is not None:
             text = f"there is one, of timeout={self._timeout_ms / 1000:g}; SESSION end ends it"
             tell(line_reply.error(BadRequest(text)))
@@ -185,7 +185,7 @@ class Standing:
             return SessionExpired(f"the session {self.caller.session} is over")
         return NoSession("this connection has no session; SESSION opens one")
 
-    def _open_lasting(self, timeout_ms: int | None, tell: Tell) -> None:
+    def _open_asked_for(self, timeout_ms: int | None, tell: Tell) -> None:
         wanted = SESSION_SECONDS if timeout_ms is None else timeout_ms / 1000
         seconds = min(max(wanted, SESSION_SECONDS_MIN), SESSION_SECONDS_MAX)
         opening = self._open(round(1000 * seconds), own=False)

@@ -6,35 +6,87 @@ Answers come at once, or when the test says so; and a transport that pushes back
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
+import msgspec
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from coord.commands import CLUSTER, WRITES, Caller, OpenSession, Read, Write
-from coord.errors import CoordError, Unavailable
-from coord.events import SessionEvent
+from coord.commands import (
+    CLUSTER,
+    WRITES,
+    Caller,
+    Get,
+    Lapse,
+    Once,
+    OpenSession,
+    Read,
+    Revert,
+    Write,
+)
+from coord.errors import CoordError, SessionExpired, Unavailable
+from coord.events import SessionEvent, Trouble
 from coord.frontends.line import LineFactory, LineProtocol
 from coord.paths import Glob
 from coord.replicator.interfaces import IAttachment
-from coord.results import Granted, Items, LockRow, Result, Rows, SessionRow
+from coord.replicator.places import Places
+from coord.results import Granted, Items, LockRow, Result, Rows, SessionRow, Value
 from coord.store.machine import Store
+from coord.store.news import Patience, PlaceOver, SessionOver
+from coord.store.sessions import key_hash
 from coord.store.watches import Watch
 
 Answer = Callable[[Sequence[Result]], None]
+TIME_MS = 1_700_000_000_000
+
+
+class Hold:
+    """A connection's hold on its session: it counts what the connection tells it."""
+
+    def __init__(
+        self, coordinator: LocalCoordinator, session: str, told: Callable[[SessionEvent], None]
+    ) -> None:
+        self.session = session
+        self.told = told
+        self.touched = 0
+        self.is_own = False
+        self._coordinator = coordinator
+
+    def touch(self) -> None:
+        """Count it."""
+        self.touched += 1
+
+    def keep(self, told: Callable[[CoordError | None], None]) -> None:
+        """Answer as the store has it, or as a node that hears nobody."""
+        if self._coordinator.quorum:
+            is_open = self.session in self._coordinator.store.timeouts_ms
+            told(None if is_open else SessionExpired("the session is over"))
+        else:
+            told(Unavailable("no quorum"))
+
+    def detach(self) -> None:
+        """Hear no more."""
+        self._coordinator.holds.pop(self, None)
 
 
 class LocalCoordinator:
     """A node alone. With ``holding`` groups wait until `release` is called.
 
-    ``groups`` are all groups that were submitted; without ``quorum`` only local reads are done.
+    ``groups`` are all groups that were submitted, ``callers`` for whom; without ``quorum`` only
+    local reads are done. Time passes when a test says so: `expire`, `lose_patience`.
     """
 
     def __init__(self) -> None:
         self.store = Store()
+        self.places = Places(self.store)
         self.holding = False
         self.quorum = True
         self.groups: list[Sequence[Write | Read]] = []
-        self.waiting: list[tuple[Sequence[Write | Read], Answer]] = []
+        self.callers: list[Caller] = []
+        self.waiting: list[tuple[Sequence[Write | Read], Answer, Caller]] = []
+        self.holds: dict[Hold, None] = {}
+        self.patience: list[Patience] = []
+        self._named = 0
 
     @property
     def rev(self) -> int:
@@ -47,25 +99,67 @@ class LocalCoordinator:
         """Do a group now, or keep it."""
         commands = list(commands)
         self.groups.append(commands)
+        self.callers.append(caller)
         if self.holding:
-            self.waiting.append((commands, answer))
+            self.waiting.append((commands, answer, caller))
         else:
-            self.perform(commands, answer)
+            self.perform(commands, answer, caller)
 
     def release(self, count: int | None = None) -> None:
         """Do the groups that wait, oldest first."""
         for _ in range(len(self.waiting) if count is None else count):
             self.perform(*self.waiting.pop(0))
 
-    def perform(self, commands: Sequence[Write | Read], answer: Answer) -> None:
-        """Do a group as one, answer it, then wake who watches."""
-        results = [self._result(command) for command in commands]
+    def perform(
+        self, commands: Sequence[Write | Read], answer: Answer, caller: Caller = CLUSTER
+    ) -> None:
+        """Do a group as one, answer it, tell the news, then wake who watches."""
+        results = [self._result(command, caller) for command in commands]
         self.store.seal()
         woken = self.store.publish()
+        calls = self._calls()
         answer(results)
+        for call in calls:
+            call()
+        self.places.fired()
         for watch in woken:
             watch.wake()
 
+    def _calls(self) -> list[Callable[[], None]]:
+        """Return whom to call because of what happened in the store."""
+        calls: list[Callable[[], None]] = []
+        for news in self.store.news():
+            match news:
+                case SessionOver():
+                    calls += self.places.session_over(news)
+                    calls += [
+                        partial(hold.told, SessionEvent(news.rev, Trouble.EXPIRED, news.session))
+                        for hold in self.holds
+                        if hold.session == news.session
+                    ]
+                case PlaceOver():
+                    calls += self.places.place_over(news)
+                case Patience():
+                    self.patience.append(news)
+        return calls
+
+    # -- time passes -------------------------------------------------------------------
+    def expire(self, *sessions: str) -> None:
+        """Let sessions expire."""
+        self.perform([Lapse(sessions=sessions)], _ignore)
+
+    def lose_patience(self) -> None:
+        """Let every wait for a lock have lasted as long as it may."""
+        waits = tuple((one.path, one.session, one.number) for one in self.patience)
+        self.patience.clear()
+        self.perform([Lapse(waits=waits)], _ignore)
+
+    def trouble(self, kind: Trouble) -> None:
+        """Tell every connection that something befell its session."""
+        for hold in [*self.holds]:
+            hold.told(SessionEvent(self.rev, kind, hold.session))
+
+    # -- the rest of the door ------------------------------------------------------------
     def watch(
         self,
         glob: Glob,
@@ -81,20 +175,25 @@ class LocalCoordinator:
         return self.store.difference(glob, after_rev, caller)
 
     def new_session(self, timeout_ms: int) -> tuple[OpenSession, str]:
-        """Make up a session."""
-        raise NotImplementedError
+        """Make up a session: the first is ``0000000000000001``, and its key ``key-1``."""
+        self._named += 1
+        key = f"key-{self._named}"
+        return OpenSession(f"{self._named:016x}", key_hash(key), timeout_ms), key
 
     def attach(
         self, session: str, told: Callable[[SessionEvent], None], *, own: bool
     ) -> IAttachment:
         """Bind a connection to a session."""
-        raise NotImplementedError
+        hold = Hold(self, session, told)
+        hold.is_own = own
+        self.holds[hold] = None
+        return hold
 
     def await_lock(
         self, path: str, session: str, told: Callable[[Granted | CoordError], None]
     ) -> Callable[[], None]:
         """Wait for a place in a queue to end."""
-        raise NotImplementedError
+        return self.places.wait(path, session, told)
 
     def sessions(self) -> list[SessionRow]:
         """Return the store's sessions."""
@@ -112,12 +211,27 @@ class LocalCoordinator:
         """Return the cluster, which is this node."""
         return Items(self.rev, ("n1 127.0.0.1:8076 voter up",))
 
-    def _result(self, command: Write | Read) -> Result:
+    def _result(self, command: Write | Read, caller: Caller) -> Result:
         if not self.quorum and not getattr(command, "local", False):
             return Unavailable("no quorum")
         if not isinstance(command, WRITES):
-            return self.store.answer(command)
-        return self.store.apply(command, 1_700_000_000_000)
+            return self.store.answer(command, caller)
+        plain = command.write if isinstance(command, Once) else command
+        if isinstance(plain, Revert):
+            return self._revert(command, plain, caller)
+        return self.store.apply(command, TIME_MS, caller)
+
+    def _revert(self, command: Write, revert: Revert, caller: Caller) -> Result:
+        value = self.store.answer(Get(revert.path, rev=revert.rev), caller)
+        if not isinstance(value, Value):
+            return value
+        revert = msgspec.structs.replace(revert, value=value.value)
+        write = Once(command.word, revert) if isinstance(command, Once) else revert
+        return self.store.apply(write, TIME_MS, caller)
+
+
+def _ignore(results: Sequence[Result]) -> None:
+    """Nobody asked."""
 
 
 class SocketLike(StringTransport):
