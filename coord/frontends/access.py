@@ -36,6 +36,7 @@ from coord.frontends.attempts import WAIT_SECONDS_MAX, Attempts, source_of
 from coord.frontends.gate import ANONYMOUS, address_of
 from coord.frontends.secrets import Secrets
 
+_ALLOWED: Final = {Level.NONE: "do nothing", Level.READ: "read", Level.WRITE: "write"}
 EVERYBODY: Final = "*"
 """Who rules mean by everybody."""
 _PEER_CREDENTIALS: Final = struct.Struct("3i")
@@ -52,6 +53,13 @@ class Gate:
         self._clock = clock
         self._secrets = secrets
         self._attempts = Attempts(clock)
+
+    def describe(self) -> str:
+        """Return in a few words what it takes to come in."""
+        level = self._secrets.stranger_level
+        if level is None:
+            return "no secrets: clients on this machine may do all, others write"
+        return f"{len(self._secrets)} secrets: who shows none may {_ALLOWED[level]}"
 
     def stranger(self, address: IAddress) -> Caller:
         """Return a caller of whom nothing is known but where it is."""

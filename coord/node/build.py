@@ -197,11 +197,12 @@ class NodeService(Service):
         if self._console_door is not None:
             self._open_console(self._console_door)
         self._log.info(
-            "node {node} of {cluster}, state in {data}, clients at {listen}",
+            "node {node} of {cluster}, state in {data}, clients at {listen}; {access}",
             node=self._settings.node,
             cluster=self._settings.cluster,
             data=str(self._settings.data),
             listen=" ".join(self._settings.listen),
+            access=self._gate.describe(),
         )
 
     def _open_web(self, door: Door) -> None:

@@ -186,6 +186,15 @@ class Strangers(SynchronousTestCase):
                 self.assertEqual((caller.who, caller.level), ("anonymous", wanted), address)
                 self.assertEqual(caller.session, "")
 
+    def test_described(self) -> None:
+        """The log tells at the start what it takes to come in."""
+        for kept, told in (
+            (secrets(), "no secrets: clients on this machine may do all, others write"),
+            (secrets(read=b"r", admin=b"a\nb"), "3 secrets: who shows none may do nothing"),
+            (secrets(admin=b"a"), "1 secrets: who shows none may write"),
+        ):
+            self.assertEqual(Gate(Clock(), kept).describe(), told)
+
     def test_addresses(self) -> None:
         """Where a client is, is told with its port; of a socket of files, that it is one."""
         for address, told in (
