@@ -245,7 +245,7 @@ class Certificates(SynchronousTestCase):
             self.assertEqual(self.caller(name).who, name)
 
     def test_nobody(self) -> None:
-        """A certificate without a name of its own may do nothing; none is a visitor of the console."""
+        """A certificate without a name of its own may do nothing; none is a visitor by SSH."""
         for names in ((), ("a", "b"), ("anonymous",), ("*",), ("console:alice",)):
             with capturedLogs() as captured:
                 caller = self.caller(*names)
