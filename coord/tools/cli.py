@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from coord.node.settings import Refused
 from coord.tools.cli_completion import script
-from coord.tools.cli_words import command_of, parser, verb_of
+from coord.tools.cli_transaction import transaction_of
+from coord.tools.cli_words import HOLDING, command_of, lock_path, parser, verb_of
 from coord.tools.init import BadMember, check_clients, make_clients, make_cluster
 from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, open_streams, run, servers_of
 from coord.verbs import Value
@@ -50,17 +51,18 @@ def main(words: Sequence[str] | None = None) -> int:
 def _ask(given: argparse.Namespace) -> int:
     """Ask a server, after all that can be seen to be wrong without one."""
     from coord.client import Client
+    from coord.tools.cli_lock import hold
     from coord.tools.cli_output import Output
     from coord.tools.cli_verbs import perform, spawn
 
     servers = servers_of([*(given.server_first or ()), *(given.server or ())])
-    takes_value = verb_of(given.command).value is Value.WANTED
-    command_of(given, b"" if takes_value else None)
-    value = _value(given) if takes_value else None
+    value = _checked(given)
 
     async def work(reactor: Any) -> int:
         client = Client(reactor, servers, request_seconds=given.request_timeout)
         try:
+            if given.command in HOLDING:
+                return await hold(reactor, client, given, partial(complain, PROGRAM))
             return await perform(
                 client,
                 given,
@@ -73,6 +75,22 @@ def _ask(given: argparse.Namespace) -> int:
             await client.close()
 
     return run(PROGRAM, work)
+
+
+def _checked(given: argparse.Namespace) -> bytes | None:
+    """Return what is to be written, if anything; raises `Usage` for all that makes no sense."""
+    if given.command in HOLDING:
+        lock_path(given)
+        return None
+    if given.command == "txn":
+        content = sys.stdin.buffer.read()
+        transaction_of(content)
+        return content
+    if getattr(given, "exec", None) is not None and given.diff:
+        raise Usage("--exec runs for changes, and --diff tells how things differ without them")
+    takes_value = verb_of(given.command).value is Value.WANTED
+    command_of(given, b"" if takes_value else None)
+    return _value(given) if takes_value else None
 
 
 def _value(given: argparse.Namespace) -> bytes:

@@ -73,6 +73,7 @@ def _options(parser: argparse.ArgumentParser) -> list[str]:
     return [
         name
         for action in parser._actions
+        if action.help != argparse.SUPPRESS
         for name in action.option_strings
         if name.startswith("--")
     ]

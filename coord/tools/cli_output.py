@@ -12,13 +12,14 @@ import json
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final
 
-from coord.client import Member
+from coord.client.rows import Difference, Member
+from coord.errors import CoordError
 from coord.events import Event
 from coord.paths import encode
-from coord.results import Facts, Row, Value, Written
+from coord.results import Committed, Entry, Facts, Row, Value, Written
 from coord.wire.backup_text import escape
 
 VALUE_WIDTH_MIN: Final = 20
@@ -87,10 +88,27 @@ class Output:
             self._json(fields)
             return
         fields["path"] = _shown(facts.path)
+        fields["holders"] = ",".join(facts.holders) or None
+        fields["shared"] = "yes" if facts.shared else "no"
         if self.for_people:
             for name in ("created", "modified"):
                 fields[f"{name} at"] = _moment(fields.pop(f"{name}_ms"))
         self.pairs({name: _dash(value) for name, value in fields.items()})
+
+    def committed(self, done: Committed) -> None:
+        """Print what a transaction read and made, and its revision last."""
+        if self.as_json:
+            self._json({"rev": done.rev, "rows": list(map(_seen, done.rows))})
+            return
+        for row in done.rows:
+            match row:
+                case str():
+                    self._line(_shown(row))
+                case CoordError():
+                    self._line(f"{row.code} {row.text}")
+                case _:
+                    self._table([(str(row.rev), escape(row.value).decode())])
+        self._line(f"revision {done.rev}" if self.for_people else str(done.rev))
 
     def status(self, told: dict[str, str]) -> None:
         """Print how a server is."""
@@ -121,6 +139,38 @@ class Output:
                 self._json({"path": row.path, "rev": row.rev, **_valued(row.value)})
             return
         self._table((_shown(row.path), str(row.rev), escape(row.value).decode()) for row in rows)
+
+    def entries(self, entries: Sequence[Entry]) -> None:
+        """Print who changed what."""
+        rows = [
+            (str(one.rev), _shown(one.path), one.verb, one.author, _utc(one.time_ms))
+            for one in entries
+        ]
+        if self.as_json:
+            names = ("rev", "path", "verb", "author", "time")
+            for one, row in zip(entries, rows, strict=True):
+                told = dict(zip(names, row, strict=True))
+                self._json({**told, "rev": one.rev, "path": one.path})
+        else:
+            self._table(rows)
+
+    def difference(self, difference: Difference) -> None:
+        """Print how things differ: what changed, what did not, and that the rest is gone."""
+        head = {"rev": difference.rev, "after_rev": difference.after_rev}
+        if self.as_json:
+            changed = [
+                {"path": row.path, "rev": row.rev, **_valued(row.value)}
+                for row in difference.changed
+            ]
+            same = list(difference.unchanged)
+            self._json({"event": "differs", **head, "changed": changed, "unchanged": same})
+            return
+        self._line(f"{difference.rev}\tdiffers\t{difference.after_rev}")
+        for row in difference.changed:
+            self._line(f"{row.rev}\tset\t{_shown(row.path)}\t{escape(row.value).decode()}")
+        for path in difference.unchanged:
+            self._line(f"{difference.after_rev}\tsame\t{_shown(path)}")
+        self._line(f"{difference.rev}\tend")
 
     def event(self, event: Event) -> None:
         """Print one change."""
@@ -180,6 +230,23 @@ def _moment(time_ms: int) -> str | None:
         return None
     moment = datetime.fromtimestamp(time_ms / 1000).astimezone()
     return moment.isoformat(" ", "seconds")
+
+
+def _utc(time_ms: int) -> str:
+    """Return a time of the store as the line protocol writes it."""
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03}Z"
+
+
+def _seen(row: Value | CoordError | str) -> dict[str, Any]:
+    """Return a row of a transaction's answer as JSON has it."""
+    match row:
+        case str():
+            return {"path": row}
+        case CoordError():
+            return {"error": row.code, "text": row.text}
+        case _:
+            return {"rev": row.rev, **_valued(row.value)}
 
 
 def _figure(name: str, text: str) -> int | float | str:

@@ -15,10 +15,25 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from coord.client import Page, Verbs
-from coord.commands import Get, List, Members, Rev, Stat, Status, Wait, Walk, Watch
+from coord.client.rows import Difference
+from coord.commands import (
+    Blame,
+    Get,
+    List,
+    Log,
+    Members,
+    Rev,
+    Stat,
+    Status,
+    Transaction,
+    Wait,
+    Walk,
+    Watch,
+)
 from coord.events import Event
 from coord.paths import encode
 from coord.tools.cli_output import Output
+from coord.tools.cli_transaction import transaction_of
 from coord.tools.cli_words import command_of
 from coord.tools.running import DONE
 
@@ -36,7 +51,7 @@ async def perform(
     :param run: runs a command for an event, and fires with its exit status.
     :raises CoordError: what the store said.
     """
-    command = command_of(given, value)
+    command = transaction_of(value or b"") if given.command == "txn" else command_of(given, value)
     match command:
         case Walk():
             await _walk(client, command, out)
@@ -70,6 +85,10 @@ def _print(command: object, result: Any, given: argparse.Namespace, out: Output)
             out.names(result.names)
         case Rev():
             out.number(result.rev)
+        case Log() | Blame():
+            out.entries(result.entries)
+        case Transaction():
+            out.committed(result)
         case _:
             out.written(result)
 
@@ -95,7 +114,7 @@ async def _watch(
     note: Note,
     run: Run,
 ) -> None:
-    watch = client.watch(command.glob, after_rev=command.after_rev)
+    watch = client.watch(command.glob, after_rev=command.after_rev, diff=command.diff)
     try:
         rev = await watch.opened()
         if out.for_people:
@@ -103,6 +122,9 @@ async def _watch(
         seen = 0
         while given.count is None or seen < given.count:
             event = await watch.next()
+            if isinstance(event, Difference):
+                out.difference(event)
+                continue
             seen += 1
             if given.exec is None:
                 out.event(event)

@@ -18,13 +18,21 @@ from coord.verbs import ONCE, VERBS, Kind, Option, Target, Value, Verb
 COMMANDS: Final = {
     "get": "GET", "set": "SET", "add": "ADD", "del": "DEL", "ls": "LIST", "walk": "WALK",
     "stat": "STAT", "watch": "WATCH", "wait": "WAIT", "rev": "REV", "status": "STATUS",
-    "members": "MEMBERS",
+    "members": "MEMBERS", "log": "LOG", "blame": "BLAME", "revert": "REVERT",
 }  # fmt: skip
 """What each command is in the line protocol."""
+HOLDING: Final = ("lock", "elect")
+"""The commands that run another one while they hold a lock."""
 REQUEST_SECONDS: Final = 5.0
 STATUSES: Final = (
     "Exit status: 0 done; 1 the store said no; 2 usage; 3 no server reached; 130 interrupted."
 )
+HOLDING_STATUSES: Final = (
+    "Exit status: that of COMMAND, 128 and its number where a signal ended it; 75 the lock was"
+    " lost, or could have been, and COMMAND was stopped; 1 the lock was not had; 2 usage; 3 no"
+    " server reached; 126 COMMAND cannot be run; 127 there is no such command."
+)
+_NOT_HERE: Final = ("ephemeral", "lasting")
 _NUMBER_MAX: Final = 2**63 - 1
 _BY_NAME: Final = {verb.name: verb for verb in VERBS}
 
@@ -38,11 +46,18 @@ class _Mixed(argparse.ArgumentParser):
     """The words of one command: options stand before, between or after operands."""
 
     _is_mixing = False
+    takes_command = False
+    """Whether what follows ``--`` is a command to run."""
 
     def parse_known_args(  # type: ignore[override]  # the overloads say no more than this
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
         """Take the options first, and then the operands from what is left."""
+        if self.takes_command and args is not None and "--" in args:
+            cut = list(args).index("--")
+            found, left = self.parse_known_args(args[:cut], namespace)
+            found.run = list(args[cut + 1 :])
+            return found, left
         if self._is_mixing or (args is not None and "--" in args):
             return super().parse_known_args(args, namespace)
         self._is_mixing = True
@@ -65,6 +80,9 @@ def parser() -> argparse.ArgumentParser:
     )
     for name in COMMANDS:
         _add_verb(commands, name, verb_of(name))
+    _add_transaction(commands)
+    for name in HOLDING:
+        _add_holding(commands, name)
     _add_init(commands)
     completion = commands.add_parser("completion", help="print a shell's completion for coord")
     completion.add_argument("shell", choices=SHELLS)
@@ -85,6 +103,8 @@ def _add_verb(commands: Any, name: str, verb: Verb) -> None:
         made.add_argument("--raw", action="store_true", help=_raw_help(name))
     for option in _options(verb):
         _add_option(made, option)
+    if any(option.name == "ephemeral" for option in verb.options):
+        made.add_argument("--ephemeral", nargs=0, action=_Ephemeral, help=argparse.SUPPRESS)
     if name == "watch":
         made.add_argument(
             "--exec",
@@ -96,9 +116,62 @@ def _add_verb(commands: Any, name: str, verb: Verb) -> None:
     _add_shared(made, "server")
 
 
+def _add_transaction(commands: Any) -> None:
+    made = commands.add_parser(
+        "txn",
+        help="do several things at one revision, or none",
+        description="A transaction from standard input: lines of SET, ADD, DEL, CHECK and GET as in"
+        " the line protocol. All of them are done at one revision, or nothing is.",
+        epilog=STATUSES,
+    )
+    _add_shared(made, "server")
+
+
+def _add_holding(commands: Any, name: str) -> None:
+    """Add ``lock`` or ``elect``."""
+    is_lock = name == "lock"
+    what = "a lock is held" if is_lock else "elected: a lock whose value says who leads"
+    made = commands.add_parser(
+        name,
+        help=f"run a command while {what}",
+        description=f"Run COMMAND while {what}. COORD_TOKEN, the lock's fencing token, and"
+        " COORD_LOCK, its path, are in the environment. COMMAND and its process group get SIGTERM,"
+        " then SIGKILL, before anybody else can have the lock.",
+        epilog=HOLDING_STATUSES,
+        usage=f"coord {name} [options] PATH -- COMMAND [ARGUMENT ...]",
+    )
+    made.takes_command = True
+    made.set_defaults(run=[], shared=False, wait=None)
+    made.add_argument("target", metavar="PATH", help="the lock, such as /locks/nightly")
+    if is_lock:
+        made.add_argument("--shared", action="store_true", help="beside others who share it")
+        made.add_argument(
+            "--wait", type=_seconds, metavar="S", help="how long to wait in line, 0: not at all"
+        )
+    made.add_argument("--value", metavar="V", help="what its node holds meanwhile")
+    made.add_argument(
+        "--delay", type=_seconds, metavar="S", help="how long nobody gets it after it was lost"
+    )
+    made.add_argument(
+        "--timeout", type=_seconds, metavar="S", help="the session's timeout: when it is lost (10)"
+    )
+    _add_shared(made, "server")
+
+
 def _options(verb: Verb) -> Sequence[Option]:
     """Return what a command line may say of a verb: all that needs no session to outlive it."""
-    return [one for one in verb.options if one is not ONCE and one.name != "ephemeral"]
+    return [one for one in verb.options if one is not ONCE and one.name not in _NOT_HERE]
+
+
+class _Ephemeral(argparse.Action):
+    """``--ephemeral``, which somebody may well try."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
+        """Say why not."""
+        parser.error(
+            "an ephemeral node goes with the session of who made it, and that ends with this"
+            " command: --ttl S, or coord lock PATH --value V -- COMMAND"
+        )
 
 
 def _add_shared(made: argparse.ArgumentParser, servers: str) -> None:
@@ -145,7 +218,14 @@ def _add_option(made: argparse.ArgumentParser, option: Option) -> None:
         Kind.MILLISECONDS: (_milliseconds, "S"),
         Kind.PATH: (path_of, "PATH"),
     }[option.kind]
-    made.add_argument(flag, dest=option.field, type=kind, metavar=shown, help=option.help)
+    made.add_argument(
+        flag,
+        dest=option.field,
+        type=kind,
+        metavar=shown,
+        help=option.help,
+        required=option.required,
+    )
 
 
 def _add_init(commands: Any) -> None:
@@ -183,6 +263,16 @@ def command_of(given: argparse.Namespace, value: bytes | None) -> msgspec.Struct
         operands.append(value)
     fields = {option.field: getattr(given, option.field) for option in _options(verb)}
     return verb.command(*operands, **fields)
+
+
+def lock_path(given: argparse.Namespace) -> str:
+    """Return the path of the lock that a command line names; raises `Usage`."""
+    if not given.run:
+        raise Usage(f"a command is missing: coord {given.command} PATH -- COMMAND ...")
+    try:
+        return path_of(given.target)
+    except argparse.ArgumentTypeError as error:
+        raise Usage(str(error)) from None
 
 
 def path_of(text: str) -> str:
