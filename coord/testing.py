@@ -126,8 +126,7 @@ class MemoryClient(Verbs):
             self.store.perform(command)
         return fail(refusal)
 
-    def watch(self, glob: str, *, after_rev: int | None = None) -> Watch:
-        """Watch every change that matches ``glob``; see `Verbs.watch`."""
+    def _watched(self, glob: str, after_rev: int | None, diff: bool) -> Watch[Any]:
         watch = _MemoryWatch(glob, after_rev, self._watches)
         try:
             if self._is_closed:
@@ -166,7 +165,7 @@ def _whole(command: commands.Command, rows: Rows) -> Names | Page:
     return Page(rows.rev, tuple(row for row in rows.rows if isinstance(row, Row)))
 
 
-class _MemoryWatch(Watch):
+class _MemoryWatch(Watch[Any]):
     """A watch of a store in this process: what is not taken stays in the store."""
 
     def __init__(self, glob: str, after_rev: int | None, all_of_client: dict[Any, None]) -> None:

@@ -10,19 +10,32 @@
     async for event in client.watch("/services/**", after_rev=written.rev):
         ...
 
+Sessions, locks and transactions::
+
+    session = client.session(timeout_seconds=10)
+    lock = await client.lock("/leader", b"host-7", wait_seconds=None)
+    lock.lost().addCallback(stop_at_once)
+    await client.transaction().check("/leader", token=lock.token).set("/jobs/last", b"7").commit()
+    await lock.release()
+
 How it is built, from the bottom up: `requests` and `replies` turn values into bytes and back;
-`conversation` is one connection without the connection; `link` puts it on a transport;
-`dialler` decides whom to dial and when; `following` is a watch that outlives its servers; and
-`client` has the queue of requests and decides what becomes of those that a server took
-with it. Errors that a server says are in `coord.errors`.
+`exchange` is one request and what its replies come to; `conversation` is one connection without
+the connection; `link` puts it on a transport; `dialler` decides whom to dial and when;
+`following` is a watch, and `life` and `session` are a session, that outlive their servers; `ids`
+lets writes be sent again and be done once; and `client` has the queue of requests and decides what
+becomes of those that a server took with it. Errors that a server says are in `coord.errors`.
 """
 
 from __future__ import annotations
 
 from coord.client.client import REQUEST_SECONDS, Client
 from coord.client.errors import Closed, NoServer
+from coord.client.lock import Lock
 from coord.client.requests import exactly
-from coord.client.rows import Member, Names, Page
+from coord.client.rows import Difference, Entries, Member, Names, Page
+from coord.client.session import Session
+from coord.client.tls import Tls
+from coord.client.transaction import Transaction
 from coord.client.verbs import Verbs
 from coord.client.watch import Watch
 
@@ -30,10 +43,16 @@ __all__ = [
     "REQUEST_SECONDS",
     "Client",
     "Closed",
+    "Difference",
+    "Entries",
+    "Lock",
     "Member",
     "Names",
     "NoServer",
     "Page",
+    "Session",
+    "Tls",
+    "Transaction",
     "Verbs",
     "Watch",
     "exactly",

@@ -3,14 +3,18 @@
 All requests wait in one queue and leave by the link that is up. What was refused with
 certainty (``UNAVAILABLE``, ``OVERLOADED``), was never sent, or only reads, is tried again, on
 another server where there is one, until its time is over. A write that was sent and not
-answered when its connection ended is `Unknown`, at once and for good.
+answered when its connection ended is `Unknown`, at once and for good, unless it was asked under a
+session: then it has an id and is sent again like a read.
+
+What was asked under a session waits until a server has taken that up. All that a link lost goes
+back to the head of the queue, in the order in which it was sent.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -20,69 +24,40 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from coord import commands
+from coord.client.clocks import clock_of
 from coord.client.dialler import Dialling, endpoint, make_dialler
 from coord.client.errors import Closed, NoServer
 from coord.client.exchange import Exchange
 from coord.client.following import Following
 from coord.client.link import Link
-from coord.client.replies import Done
+from coord.client.pending import Request, needs_session
 from coord.client.requests import glob_line
+from coord.client.session import Session
+from coord.client.tls import Tls
 from coord.client.verbs import Verbs
 from coord.client.watch import Watch
-from coord.errors import CoordError, Overloaded, Unavailable, Unknown
-from coord.limits import DIAL_SECONDS, REDIAL_SECONDS_MAX, REDIAL_SECONDS_MIN
+from coord.errors import (
+    CoordError,
+    NoSession,
+    SessionExpired,
+    TimedOut,
+    Unavailable,
+    Unknown,
+)
+from coord.events import SessionEvent
+from coord.limits import (
+    CLIENT_SILENCE_SECONDS,
+    DIAL_SECONDS,
+    REDIAL_SECONDS_MAX,
+    REDIAL_SECONDS_MIN,
+    SESSION_SECONDS_MIN,
+)
 
 _LOG: Final = Logger()
 REQUEST_SECONDS: Final = 10.0
 """How long a request may take unless the client is told otherwise."""
-
-
-class _Request(Exchange):
-    """One request of the client's user, from the call to the answer."""
-
-    __slots__ = ("asked_at", "client", "deferred", "link", "refusal", "refusals", "timer")
-
-    def __init__(self, client: Client, command: commands.Command, now: float) -> None:
-        super().__init__(command)
-        self.client = client
-        self.asked_at = now
-        self.deferred: Deferred[Any] | None = Deferred(self._cancelled)
-        self.link: Link | None = None
-        """The link it was sent by, while it waits for the answer there."""
-        self.refusal: CoordError | None = None
-        self.refusals = 0
-        self.timer: IDelayedCall | None = None
-
-    def told(self, outcome: Any) -> None:
-        """Hand the answer on, or have it asked again."""
-        link, self.link = self.link, None
-        if self.deferred is None:
-            return
-        if not isinstance(outcome, CoordError):
-            self.settle(None if type(outcome) is Done else outcome)
-        elif isinstance(outcome, Unavailable | Overloaded):
-            self.client.refused(self, outcome, link)
-        else:
-            self.settle(outcome)
-
-    def settle(self, outcome: Any) -> None:
-        """Answer, once; an error as a failure."""
-        deferred, self.deferred = self.deferred, None
-        if deferred is None:
-            return
-        self.client.settled(self)
-        if self.timer is not None and self.timer.active():
-            self.timer.cancel()
-        if isinstance(outcome, CoordError):
-            deferred.errback(outcome)
-        else:
-            deferred.callback(outcome)
-
-    def _cancelled(self, _: Deferred[Any]) -> None:
-        self.deferred = None
-        self.client.settled(self)
-        if self.timer is not None and self.timer.active():
-            self.timer.cancel()
+_PATIENCE_SECONDS_MIN: Final = 0.3
+"""The shortest silence that says something of a server."""
 
 
 class Client(Verbs):
@@ -91,14 +66,17 @@ class Client(Verbs):
     It connects when something is first asked, and to another server when that one is lost, says
     nothing for a few seconds, or has no quorum. Use it in one reactor thread, and close it.
 
-    Requests may be under way in any number. Writes are sent in the order asked, but one that is
-    tried again may come after a later one: who needs an order waits for the answer.
+    Requests may be under way in any number. Writes are sent in the order asked, but one that was
+    refused and is tried again may come after a later one: who needs an order waits for the answer.
 
     :param reactor: the reactor, which is a clock as well.
     :param servers: ``HOST:PORT``, Twisted's endpoint strings, or endpoints, in the order of
         preference; to spread clients, give each its own order.
     :param request_seconds: how long a request may take until it is answered `Unavailable`,
         `NoServer`, or `Unknown`.
+    :param secret: shown on every connection before anything else.
+    :param tls: how to speak TLS to the servers given as ``HOST:PORT``.
+    :param once: have a session from the first write on, so that each is done once.
     :param dice: for waits; by default its own.
     :raises ValueError: where there is no server, or one that names no endpoint.
     """
@@ -109,19 +87,29 @@ class Client(Verbs):
         servers: Sequence[str | IStreamClientEndpoint],
         *,
         request_seconds: float = REQUEST_SECONDS,
+        secret: bytes | None = None,
+        tls: Tls | None = None,
+        once: bool = False,
         dice: random.Random | None = None,
     ) -> None:
         super().__init__(reactor)
         if isinstance(servers, str) or not servers:
             raise ValueError("a client wants a sequence of servers, one at least")
         self._servers = [
-            (one, endpoint(reactor, one)) if isinstance(one, str) else (repr(one), one)
+            (one, endpoint(reactor, one, tls)) if isinstance(one, str) else (repr(one), one)
             for one in servers
         ]
+        self._secret = secret
+        self._once = once
+        self._now = clock_of(reactor)
         self._request_seconds = request_seconds
         self._dice = dice or random.Random()
-        self._queue: deque[_Request] = deque()
-        self._open: dict[_Request, None] = {}
+        self._queue: deque[Request] = deque()
+        self._held: deque[Request] = deque()
+        self._open: dict[Request, None] = {}
+        self._patient: dict[Request, None] = {}
+        self._session: Session | None = None
+        self._knowing: set[Link] = set()
         self._expiry: IDelayedCall | None = None
         self._followings: dict[Following, None] = {}
         self._links: set[Link] = set()
@@ -153,26 +141,32 @@ class Client(Verbs):
     def describe(self) -> str:
         """Return the client in one line."""
         links = ", ".join(sorted(link.describe() for link in self._links)) or self._problem
-        return f"{len(self._open)} requests {len(self._followings)} watches; {links}"
+        session = "" if self._session is None else f"; {self._session.describe()}"
+        requests = len(self._open) + len(self._patient)
+        return f"{requests} requests {len(self._followings)} watches; {links}{session}"
 
-    # -- asking -------------------------------------------------------------------------------
+    # -- asking -----------------------------------------------------------------------------------
     def request(self, command: commands.Command) -> Deferred[Any]:
         """Ask for any command but a watch or a wait; see `Verbs.request`."""
-        now = self._clock.seconds()
-        request = _Request(self, command, now)
         if self._is_closed:
             raise Closed("the client is closed")
+        self.awake()
+        is_bound = needs_session(command)
+        request = Request(self, command, self._clock.seconds(), self._request_seconds)
         assert request.deferred is not None
         deferred = request.deferred
-        self._open[request] = None
-        if self._expiry is None:
-            self._expiry = self._clock.callLater(self._request_seconds, self._expire)
+        self._bind(request, is_bound)
+        if request.wait_seconds:
+            self._await(request)
+        else:
+            self._open[request] = None
+            if self._expiry is None:
+                self._expiry = self._clock.callLater(self._request_seconds, self._expire)
         self._submit(request)
         return deferred
 
-    def watch(self, glob: str, *, after_rev: int | None = None) -> Watch:
-        """Watch every change that matches ``glob``; see `Verbs.watch`."""
-        following = Following(self, self._clock, self._dice, glob, after_rev)
+    def _watched(self, glob: str, after_rev: int | None, diff: bool) -> Watch[Any]:
+        following = Following(self, self._clock, self._dice, glob, after_rev, diff)
         try:
             glob_line(glob)
             if self._is_closed:
@@ -186,17 +180,44 @@ class Client(Verbs):
         self._see_to_it()
         return following
 
+    def session(
+        self, *, timeout_seconds: float | None = None, margin_seconds: float | None = None
+    ) -> Session:
+        """Return the client's session, and begin to open one where there is none."""
+        if self._is_closed:
+            raise Closed("the client is closed")
+        self.awake()
+        if self._session is not None:
+            return self._session.as_asked(timeout_seconds, margin_seconds)
+        session = self._session = Session(
+            self,
+            self._clock,
+            self._now,
+            prefix=f"{self._dice.getrandbits(32):08x}",
+            timeout_seconds=timeout_seconds,
+            margin_seconds=margin_seconds,
+        )
+        session.expire_unopened(self._request_seconds, self._unserved)
+        if self._link is not None:
+            self._introduce(session, self._link)
+        self._see_to_it()
+        return session
+
     def close(self) -> Deferred[None]:
-        """Give up all requests and watches; fires when nothing is open any more."""
+        """Give up all requests and watches, end the session; fires when nothing is open."""
         self._is_closed = True
         self._dialler.close()
-        self._queue.clear()
+        parting = self._link if self._session is not None and self._session.is_attached else None
         for following in [*self._followings]:
             following.close()
-        for request in [*self._open]:
-            is_open_ended = request.link is not None and _writes(request)
+        for request in [*self._open, *self._patient]:
+            is_open_ended = request.was_sent and request.writes
             closed = Closed("the client was closed")
             request.settle(Unknown("the client was closed") if is_open_ended else closed)
+        if self._session is not None:
+            self._session.life.close()
+        self._queue.clear()
+        self._held.clear()
         if self._expiry is not None and self._expiry.active():
             self._expiry.cancel()
         self._expiry = self._link = None
@@ -205,10 +226,13 @@ class Client(Verbs):
         done: Deferred[None] = Deferred()
         self._closing.append(done)
         for link in [*self._links]:
-            link.hang_up("the client was closed")
+            if link is parting:
+                link.part(commands.Session(end=True))
+            else:
+                link.hang_up("the client was closed")
         return done
 
-    def _submit(self, request: _Request) -> None:
+    def _submit(self, request: Request) -> None:
         self._queue.append(request)
         if self._link is not None:
             self._link.wake()
@@ -219,52 +243,70 @@ class Client(Verbs):
     def next_request(self) -> Exchange | None:
         """Return a request that is to be sent now, or ``None``."""
         while self._queue:
-            request = self._queue.popleft()
-            if request.deferred is not None:
+            request = self._queue[0]
+            session = request.session
+            if request.is_over:
+                self._queue.popleft()
+            elif session is not None and not session.is_attached:
+                self._held.append(self._queue.popleft())
+            elif not request.may_go():
+                return None
+            else:
                 request.link = self._link
-                return request
+                return self._queue.popleft()
         return None
 
-    def settled(self, request: _Request) -> None:
+    def settled(self, request: Request) -> None:
         """Forget a request that was answered."""
         self._open.pop(request, None)
+        self._patient.pop(request, None)
+        if request.number is not None and self._queue and self._link is not None:
+            self._link.wake()  # its place among the ids may be what others wait for
 
-    def refused(self, request: _Request, problem: CoordError, link: Link | None) -> None:
-        """Ask again later what was certainly not done."""
+    def refused(self, request: Request, problem: CoordError, link: Link | None) -> None:
+        """Ask again later what was not done, or is done once however often it is asked."""
+        if request.is_unwanted and not request.is_open:
+            request.settle(problem)
+            return
         request.refusal = problem
         if link is not None and isinstance(problem, Unavailable):
             self.no_quorum(link)
         longest = min(REDIAL_SECONDS_MIN * 2.0**request.refusals, REDIAL_SECONDS_MAX)
         seconds = longest * self._dice.uniform(0.5, 1.0)
         request.refusals = min(request.refusals + 1, 10)
-        if self._clock.seconds() + seconds >= request.asked_at + self._request_seconds:
-            request.settle(problem)
+        if self._clock.seconds() + seconds >= request.deadline and not request.waits_forever:
+            request.fail(self._overdue(request))
         else:
-            request.timer = self._clock.callLater(seconds, self._submit, request)
+            request.again = self._clock.callLater(seconds, self._ask_again, request)
+
+    def _ask_again(self, request: Request) -> None:
+        self._submit(request)
+        if request.is_unwanted:
+            self._unlock(request)
 
     def _expire(self) -> None:
         """End the requests whose time is over, oldest first."""
         self._expiry = None
         now = self._clock.seconds()
-        over: list[_Request] = []
+        over: list[Request] = []
         for request in self._open:
-            left = request.asked_at + self._request_seconds - now
+            left = request.deadline - now
             if left > 0:
                 self._expiry = self._clock.callLater(left, self._expire)
                 break
             over.append(request)
         for request in over:
-            request.settle(self._overdue(request))
+            request.fail(self._overdue(request))
         if not self._wants_link:
             self._dialler.rest()
 
-    def _overdue(self, request: _Request) -> CoordError:
+    def _overdue(self, request: Request) -> CoordError:
         """Return what to say of a request that was not answered in time."""
         allowed = f"{self._request_seconds:g} s"
+        if request.writes and request.was_sent:
+            return Unknown(f"the write was sent and not answered within {allowed}")
         if request.link is None:
             return request.refusal or self._unserved(request.asked_at)
-        if _writes(request):
-            return Unknown(f"the write was sent and not answered within {allowed}")
         return Unavailable(f"{request.link.server} did not answer within {allowed}")
 
     def _unserved(self, asked_at: float) -> CoordError:
@@ -273,6 +315,116 @@ class Client(Verbs):
         if self._link is None and self._linked_at < asked_at:
             return NoServer(f"no server could be reached within {allowed}: {self._problem}")
         return Unavailable(f"no server took it within {allowed}: {self._problem}")
+
+    # -- locks that are waited for ----------------------------------------------------------------
+    def _await(self, request: Request) -> None:
+        """Let a request wait for its lock, for as long as it wants to."""
+        self._patient[request] = None
+        if not request.waits_forever:
+            left = request.deadline - self._clock.seconds()
+            request.timer = self._clock.callLater(left, self._waited, request)
+
+    def _waited(self, request: Request) -> None:
+        """Give a lock up that no server has said anything of in time."""
+        problem = TimedOut("the lock was not granted in the time allowed")
+        request.fail(problem if request.was_sent else self._overdue(request))
+
+    def given_up(self, request: Request) -> None:
+        """See that a lock which nobody waits for any more does not stay."""
+        session = request.session
+        if request.locks and request.was_sent and session is not None and not session.is_over:
+            request.is_unwanted = True
+            self._unlock(request)
+
+    def _unlock(self, request: Request) -> None:
+        """Give up a lock, or a place, behind the request for it."""
+        unlocking = self.request(commands.Unlock(request.write.path))  # type: ignore[union-attr]
+        unlocking.addErrback(lambda _: None)
+
+    # -- the session ------------------------------------------------------------------------------
+    def _bind(self, request: Request, is_bound: bool) -> None:
+        """Have a request be asked under the session, where it should."""
+        session = self._session
+        if is_bound or (self._once and request.writes and session is None):
+            session = self._session or self.session()
+        if session is None or not (is_bound or (request.writes and not session.is_ending)):
+            return
+        request.session = session
+        request.needs_session = is_bound
+
+    def awake(self) -> None:
+        """See whether the session still holds, before anything is done in its name."""
+        if self._session is not None:
+            self._session.check()
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long a server may be silent: less where a session could be lost by it."""
+        if self._session is None:
+            return CLIENT_SILENCE_SECONDS
+        part = max(SESSION_SECONDS_MIN, self._session.timeout_seconds) / 4
+        return min(CLIENT_SILENCE_SECONDS, max(_PATIENCE_SECONDS_MIN, part))
+
+    def ask_session(self, command: commands.Session, told: Callable[[Any], None]) -> None:
+        """Ask the present server at once, beside the requests."""
+        if self._link is not None:
+            self._knowing.add(self._link)
+            self._link.ask(command, told)
+
+    def forsake(self) -> None:
+        """Leave the present server for another, if there is one."""
+        if self._link is not None:
+            self.no_quorum(self._link)
+
+    def link_troubled(self, link: Link, event: SessionEvent) -> None:
+        """Hear what befell the session of a connection."""
+        if self._session is not None:
+            self._session.befallen(event, is_here=link is self._link)
+
+    def session_changed(self, session: Session) -> None:
+        """Send what waited for the session, once a server has taken it up."""
+        if session.is_attached and self._held:
+            self._queue.extendleft(reversed(self._held))
+            self._held.clear()
+            if self._link is not None:
+                self._link.wake()
+
+    def session_over(self, session: Session, why: CoordError | None) -> None:
+        """Settle all that was asked under it, and have no server go on keeping it."""
+        self._session = None
+        self._queue.extendleft(reversed(self._held))
+        self._held.clear()
+        problem = why or NoSession("the session was ended")
+        for request in [*self._open, *self._patient, *self._queue]:
+            if request.session is session and (request.link is None or request.locks):
+                self._orphaned(request, problem)
+        knowing, self._knowing = self._knowing, set()
+        if session.is_doubtful:
+            for link in knowing:
+                link.hang_up("its session was lost")
+        if self._queue and self._link is not None:
+            self._link.wake()
+
+    def without_session(self, request: Request, problem: CoordError) -> None:
+        """Take from an answer that the session is over."""
+        session = request.session
+        assert session is not None, "only what was asked under a session comes here"
+        session.refused(problem)
+        if not self._orphaned(request, problem):
+            self._submit(request)
+
+    def _orphaned(self, request: Request, problem: CoordError) -> bool:
+        """Settle a request whose session is over; or have it be asked without, as it can be."""
+        if request.is_unwanted or request.locks:
+            request.settle(problem)
+        elif request.is_open and request.writes:
+            request.settle(Unknown(f"its answer was lost, and then its session: {problem.text}"))
+        elif request.needs_session:
+            request.settle(problem)
+        else:
+            request.unbind()
+            return False
+        return True
 
     # -- links ------------------------------------------------------------------------------------
     def current_link(self) -> Link | None:
@@ -292,6 +444,8 @@ class Client(Verbs):
         self._link = link
         self._linked_at = self._clock.seconds()
         self._dialler.up()
+        if self._session is not None:
+            self._introduce(self._session, link)
         for following in [*self._followings]:
             following.subscribe()
         link.wake()
@@ -311,12 +465,27 @@ class Client(Verbs):
         if link is self._link and len(self._servers) > 1:
             self._problem = f"{link.server} has no quorum"
             self._let_go()
-            link.leave()
+            if self._session is None:
+                link.leave()
+            else:
+                link.hang_up(self._problem)  # all can be asked again, and locks may wait for long
             self._see_to_it()
+
+    def link_denied(self, link: Link, problem: CoordError) -> None:
+        """Tell all who want something that they may not: no other server knows better."""
+        self._problem = f"{link.server}: {problem.text}"
+        if self._session is not None:
+            self._session.refused(problem)
+        for following in [*self._followings]:
+            following.fail(problem)
+        for request in [*self._open, *self._patient]:
+            is_open_ended = request.writes and request.was_sent
+            request.settle(Unknown(self._problem) if is_open_ended else problem)
 
     def link_lost(self, link: Link, reason: str) -> None:
         """Decide what becomes of all that this link had not answered."""
         self._links.discard(link)
+        self._knowing.discard(link)
         if link.is_up:
             _LOG.debug("lost {server}: {reason}", server=link.server, reason=reason)
         self._problem = f"{link.server}: {reason}"
@@ -324,9 +493,10 @@ class Client(Verbs):
             self._let_go()
         elif not link.is_up:
             self._dialler.lost()
-        for exchange in link.conversation.unanswered():
-            if isinstance(exchange, _Request) and exchange.deferred is not None:
-                self._lost(exchange, reason)
+        unanswered = [one for one in link.conversation.unanswered() if isinstance(one, Request)]
+        for request in reversed(unanswered):
+            if not request.is_over:
+                self._lost(request, reason)
         self._see_to_it()
         if self._is_closed and not self._links:
             closing, self._closing = self._closing, []
@@ -339,24 +509,37 @@ class Client(Verbs):
         if not self._wants_link:
             self._dialler.rest()
 
-    def _lost(self, request: _Request, reason: str) -> None:
+    def _lost(self, request: Request, reason: str) -> None:
+        """Put what a link had not answered back in front, where it can be asked again."""
         request.link = None
-        if _writes(request):
+        request.is_open = request.is_open or request.writes
+        session = request.session
+        if session is not None and session.is_over:
+            if not self._orphaned(request, SessionExpired("the session is over")):
+                self._queue.appendleft(request)
+        elif request.writes and session is None:
             request.settle(Unknown(f"the connection was lost before the answer: {reason}"))
         else:
-            self._queue.append(request)
+            self._queue.appendleft(request)
+            if request.is_unwanted:
+                self._unlock(request)
+
+    def _introduce(self, session: Session, link: Link) -> None:
+        session.life.linked()
 
     def _let_go(self) -> None:
         """Have no link at present; watches wait for the next."""
         self._linked_at = self._clock.seconds()
         self._link = None
         self._dialler.lost()
+        if self._session is not None:
+            self._session.life.unlinked()
         for following in [*self._followings]:
             following.unsubscribe()
 
     @property
     def _wants_link(self) -> bool:
-        return bool(self._open or self._followings)
+        return bool(self._open or self._patient or self._followings or self._session)
 
     def _see_to_it(self) -> None:
         """Dial where there is something to do and no link to do it by."""
@@ -365,10 +548,10 @@ class Client(Verbs):
 
     def _connect(self, number: int) -> Deferred[Any]:
         server, target = self._servers[number]
-        factory = Factory.forProtocol(lambda: Link(self, self._clock, server))
+        factory = Factory.forProtocol(lambda: Link(self, self._clock, server, self._secret))
         factory.noisy = False
         attempt: Deferred[Any] = target.connect(factory)
-        return attempt.addTimeout(DIAL_SECONDS, self._clock)
+        return attempt.addTimeout(min(DIAL_SECONDS, self.patience_seconds), self._clock)
 
     def _unreachable(self, failure: Failure) -> None:
         if self._is_closed:
@@ -376,7 +559,3 @@ class Client(Verbs):
         self._problem = failure.getErrorMessage() or repr(failure.value)
         self._dialler.lost()
         self._see_to_it()
-
-
-def _writes(request: Exchange) -> bool:
-    return isinstance(request.command, commands.WRITES)

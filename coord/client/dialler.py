@@ -29,14 +29,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
+from coord.client.tls import Tls
 from coord.limits import DIAL_SECONDS, REDIAL_SECONDS_MAX, REDIAL_SECONDS_MIN
 
 _HOST_PORT: Final = re.compile(r"(?:\[([^\]]+)\]|([^:=\[\]]+)):([0-9]{1,5})")
 
 
-def endpoint(reactor: Any, server: str) -> IStreamClientEndpoint:
+def endpoint(reactor: Any, server: str, tls: Tls | None = None) -> IStreamClientEndpoint:
     """Return the endpoint that ``server`` names: ``HOST:PORT``, or as Twisted writes them.
 
+    :param tls: how to speak TLS to a ``HOST:PORT``.
     :raises ValueError: where it names none.
     """
     found = _HOST_PORT.fullmatch(server)
@@ -46,7 +48,8 @@ def endpoint(reactor: Any, server: str) -> IStreamClientEndpoint:
     host, port = found[1] or found[2], int(found[3])
     if not 0 < port < 65536:
         raise ValueError(f"{server}: a port is a number from 1 to 65535")
-    return HostnameEndpoint(reactor, host, port, timeout=DIAL_SECONDS, attemptDelay=0.1)
+    plain = HostnameEndpoint(reactor, host, port, timeout=DIAL_SECONDS, attemptDelay=0.1)
+    return plain if tls is None else tls.wrap(host, plain)
 
 
 class Dialler(Protocol):

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from coord import commands
 from coord.client.exchange import Exchange
 from coord.client.link import Link
+from coord.client.rows import Difference
 from coord.client.watch import Watch
 from coord.errors import CoordError, Lagged, Overloaded, TimedOut, Unavailable
 from coord.events import Event
@@ -53,7 +54,8 @@ class Subscription(Exchange):
     __slots__ = ("_following", "link", "skip_rev", "to_skip")
 
     def __init__(self, following: Following, after: int | None, skip: int, link: Link) -> None:
-        super().__init__(commands.Watch(following.glob, after), tagged=True)
+        diff = following.takes_differences and after is not None
+        super().__init__(commands.Watch(following.glob, after, diff), tagged=True)
         self.link = link
         self.skip_rev = 0 if after is None else after + 1
         self.to_skip = skip
@@ -73,7 +75,7 @@ class Subscription(Exchange):
             self.link.wake()
 
 
-class Following(Watch):
+class Following(Watch[Any]):
     """A watch over the links of a client."""
 
     def __init__(
@@ -83,8 +85,10 @@ class Following(Watch):
         dice: random.Random,
         glob: str,
         after_rev: int | None,
+        diff: bool = False,
     ) -> None:
         super().__init__(glob, after_rev)
+        self.takes_differences = diff
         self._owner = owner
         self._clock = clock
         self._dice = dice
@@ -138,6 +142,8 @@ class Following(Watch):
             self._refusals = 0
             self._open_at_last()
             self._note_known(outcome.rev if self._known is None else self._known)
+        elif isinstance(outcome, Difference):
+            self._differs(outcome)
         else:
             self._refused(outcome)
 
@@ -149,6 +155,20 @@ class Following(Watch):
             return
         subscription.to_skip = 0
         self._offer(event)
+        self._hold_if_full(subscription)
+
+    def _differs(self, difference: Difference) -> None:
+        """Take how things differ: it tells of the revision, too, of which some events came."""
+        subscription = self._subscription
+        assert subscription is not None, "a difference only comes from a subscription"
+        subscription.to_skip = 0
+        self._refusals = 0
+        self._open_at_last()
+        self._note_known(difference.after_rev)
+        self._differ(difference)
+        self._hold_if_full(subscription)
+
+    def _hold_if_full(self, subscription: Subscription) -> None:
         if self._is_full and not self._is_held and not self._is_closed:
             self._is_held = True
             subscription.link.hold(subscription)

@@ -2,7 +2,8 @@
 
 Whatever a turn has to ask leaves in one write. A link is *up* once the server has answered its
 first question, so that one which accepts and says nothing, or is no server of ours, is never
-relied on. It asks for a sign of life all the time; a server that is silent is left.
+relied on. Where there is a secret, that is shown before anything else. A link asks for a sign of
+life all the time; a server that is silent is left.
 
 What a link hears it tells its owner, never inside a call from the owner.
 """
@@ -22,12 +23,14 @@ from coord import commands
 from coord.client.conversation import Conversation
 from coord.client.errors import Junk
 from coord.client.exchange import Exchange
-from coord.errors import CoordError, Unavailable
+from coord.client.replies import Allowed
+from coord.errors import CoordError, Denied, Unavailable
+from coord.events import SessionEvent
 from coord.limits import (
     CLIENT_PING_SECONDS,
     CLIENT_QUORUM_SECONDS,
     CLIENT_REQUESTS_MAX,
-    CLIENT_SILENCE_SECONDS,
+    PARTING_SECONDS,
 )
 from coord.results import Point
 
@@ -52,6 +55,19 @@ class ILinkOwner(Interface):
     def link_without_quorum(self, link: Link) -> None:
         """Hear that the server has lost the others; told only where there are watches."""
 
+    def link_denied(self, link: Link, problem: CoordError) -> None:
+        """Hear that the server does not know the secret, or may not be asked without one."""
+
+    def link_troubled(self, link: Link, event: SessionEvent) -> None:
+        """Hear what befell the session of the connection."""
+
+    def awake(self) -> None:
+        """Hear that something is about to be taken in or sent."""
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long a server may be silent."""
+
     def next_request(self) -> Exchange | None:
         """Return a request that is to be sent, or ``None``."""
 
@@ -74,14 +90,31 @@ class _Question(Exchange):
         self._told(outcome)
 
 
+class _Ears(Exchange):
+    """Who hears what was not asked for."""
+
+    __slots__ = ("_link",)
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(commands.Ping())
+        self._link = link
+
+    def told(self, outcome: Any) -> None:
+        """Hand it on."""
+        self._link.troubled(outcome)
+
+
 class Link(Protocol):
     """One connection, from the first byte to the last."""
 
     transport: Any  # a transport and a producer at once
 
-    def __init__(self, owner: ILinkOwner, clock: IReactorTime, server: str) -> None:
+    def __init__(
+        self, owner: ILinkOwner, clock: IReactorTime, server: str, secret: bytes | None = None
+    ) -> None:
         self.server = server
-        self.conversation = Conversation()
+        self.conversation = Conversation(_Ears(self))
+        self._secret = secret
         self.is_up = False
         self.is_leaving = False
         """Whether it takes no new requests and ends once those it has are answered."""
@@ -90,6 +123,7 @@ class Link(Protocol):
         self._clock = clock
         self._turn: IDelayedCall | None = None
         self._tick: IDelayedCall | None = None
+        self._parting: IDelayedCall | None = None
         self._made_at = 0.0
         self._heard_at = 0.0
         self._asked_quorum_at = 0.0
@@ -134,6 +168,20 @@ class Link(Protocol):
                 self._heard_at = self._clock.seconds()
                 self.transport.resumeProducing()
 
+    def part(self, command: commands.Command) -> None:
+        """Ask a last thing, then hang up: once that is answered, or soon."""
+
+        def told(_: Any) -> None:
+            self.hang_up("the client was closed")
+
+        self.is_leaving = True
+        self._parting = self._clock.callLater(PARTING_SECONDS, told, None)
+        self.ask(command, told)
+
+    def troubled(self, event: SessionEvent) -> None:
+        """Tell the owner what befell the session."""
+        self._owner.link_troubled(self, event)
+
     def ask(self, command: commands.Command, told: Callable[[Any], None]) -> None:
         """Ask something beside the requests; ``told`` gets the result or the error."""
         self.conversation.ask(_Question(command, told))
@@ -144,12 +192,16 @@ class Link(Protocol):
         """Say the first word."""
         _tune(self.transport)
         self._made_at = self._heard_at = self._asked_quorum_at = self._clock.seconds()
-        self._tick = self._clock.callLater(CLIENT_PING_SECONDS, self._ticked)
-        self._ping()
+        self._tick_later()
+        if self._secret is None:
+            self._ping()
+        else:
+            self.ask(commands.Auth(self._secret), self._allowed)
         self._owner.link_made(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Take what came, tell those who asked, and ask what may be asked now."""
+        self._owner.awake()
         self._heard_at = self._clock.seconds()
         try:
             outcomes = self.conversation.receive(data)
@@ -167,7 +219,7 @@ class Link(Protocol):
         """Tell the owner."""
         self._is_lost = True
         self._holders.clear()
-        for timer in (self._turn, self._tick):
+        for timer in (self._turn, self._tick, self._parting):
             if timer is not None and timer.active():
                 timer.cancel()
         self._owner.link_lost(self, self.reason)
@@ -175,6 +227,7 @@ class Link(Protocol):
     # -- turns and ticks ------------------------------------------------------------------------
     def _take_turn(self) -> None:
         self._turn = None
+        self._owner.awake()
         conversation = self.conversation
         if self.is_up and not self.is_leaving:
             room = CLIENT_REQUESTS_MAX - conversation.outstanding
@@ -189,21 +242,37 @@ class Link(Protocol):
 
     def _ticked(self) -> None:
         now = self._clock.seconds()
-        self._tick = self._clock.callLater(CLIENT_PING_SECONDS, self._ticked)
+        patience = self._owner.patience_seconds
+        self._tick_later()
         if self._holders:
             return
-        if now - self._heard_at >= CLIENT_SILENCE_SECONDS:
-            self.hang_up(f"{self.server} was silent for {CLIENT_SILENCE_SECONDS:g} s")
+        if now - self._heard_at >= patience:
+            self.hang_up(f"{self.server} was silent for {patience:g} s")
             return
-        if not self.is_up and now - self._made_at >= CLIENT_SILENCE_SECONDS:
-            self.hang_up(f"{self.server} gave no answer in {CLIENT_SILENCE_SECONDS:g} s")
+        if not self.is_up and now - self._made_at >= patience:
+            self.hang_up(f"{self.server} gave no answer in {patience:g} s")
             return
-        if not self._ping_is_out:
+        if not self._ping_is_out and (self.is_up or self._secret is None):
             self._ping()
         due = now - self._asked_quorum_at >= CLIENT_QUORUM_SECONDS
         if due and self._owner.has_watches and not self._quorum_is_out and not self.is_leaving:
             self._asked_quorum_at, self._quorum_is_out = now, True
             self.ask(commands.Sync(), self._quorum_told)
+
+    def _tick_later(self) -> None:
+        seconds = min(CLIENT_PING_SECONDS, self._owner.patience_seconds / 3)
+        self._tick = self._clock.callLater(seconds, self._ticked)
+
+    def _allowed(self, outcome: Any) -> None:
+        if isinstance(outcome, Allowed):
+            self._ping()
+        else:
+            self._denied(outcome)
+
+    def _denied(self, outcome: Any) -> None:
+        if isinstance(outcome, Denied):
+            self._owner.link_denied(self, outcome)
+        self.hang_up(f"{self.server} said {outcome!r}")
 
     def _ping(self) -> None:
         self._ping_is_out = True
@@ -212,7 +281,7 @@ class Link(Protocol):
     def _ponged(self, outcome: Any) -> None:
         self._ping_is_out = False
         if not isinstance(outcome, Point):
-            self.hang_up(f"{self.server} said {outcome!r}")
+            self._denied(outcome)
             return
         if not self.is_up:
             self.is_up = True

@@ -7,18 +7,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal, overload
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 
 from coord import commands
-from coord.client.rows import Member, Names, Page
+from coord.client.lock import Lock
+from coord.client.rows import Difference, Entries, Member, Names, Page
+from coord.client.session import Session
+from coord.client.transaction import Transaction, checked, milliseconds
 from coord.client.watch import Watch
 from coord.errors import CoordError, TimedOut
 from coord.events import Event
-from coord.limits import CLIENT_PAGE_ROWS
-from coord.results import Facts, Items, Point, Value, Written
+from coord.limits import CLIENT_PAGE_ROWS, SPAN_SECONDS_MAX
+from coord.results import Committed, Entry, Facts, Items, Point, Value, Written
 
 
 class Verbs:
@@ -43,14 +46,48 @@ class Verbs:
         """
         raise NotImplementedError
 
-    def watch(self, glob: str, *, after_rev: int | None = None) -> Watch:
+    @overload
+    def watch(
+        self, glob: str, *, after_rev: int | None = None, diff: Literal[False] = False
+    ) -> Watch[Event]: ...
+
+    @overload
+    def watch(
+        self, glob: str, *, after_rev: int | None = None, diff: bool
+    ) -> Watch[Event | Difference]: ...
+
+    def watch(self, glob: str, *, after_rev: int | None = None, diff: bool = False) -> Watch[Any]:
         """Watch every change that matches ``glob``, in order, none missed, none twice.
 
         :param glob: as in the line protocol; `exactly` makes one of a path.
         :param after_rev: begin after this revision; without it, when a server has opened the
             watch, after all that was answered anywhere before: see `Watch.opened`.
+        :param diff: where the history that it would have to go on from is gone, do not fail
+            with `TooLate`, but tell a `Difference` in place of the changes that nobody knows any
+            more, and go on from there.
         :returns: a watch, which may not be open yet.
         """
+        return self._watched(glob, after_rev, diff)
+
+    def session(
+        self, *, timeout_seconds: float | None = None, margin_seconds: float | None = None
+    ) -> Session:
+        """Return the client's session, and begin to open one where there is none.
+
+        A client that never asked gets one, of ten seconds, when it first needs it: for a lock, an
+        ephemeral node, or a write with a ``word``. As long as there is one, every write has an
+        id, so that it is sent again where its answer was lost with the server, and done once.
+
+        :param timeout_seconds: how long it outlives its silence, between half a second and a day.
+        :param margin_seconds: how long before others may go on it is taken for lost, at most half
+            of the timeout; by default a tenth of that.
+        :returns: a session, which may not be open yet.
+        :raises BadRequest: there is one already, which is not as it is asked for here.
+        """
+        raise NotImplementedError
+
+    def _watched(self, glob: str, after_rev: int | None, diff: bool) -> Watch[Any]:
+        """Begin a watch."""
         raise NotImplementedError
 
     @property
@@ -82,39 +119,153 @@ class Verbs:
         """Return the names of a node's children; parameters and errors as in `get`."""
         return self._ask(commands.List(path, local, rev))
 
-    def set(self, path: str, value: bytes, *, if_rev: int | None = None) -> Deferred[Written]:
+    def set(
+        self,
+        path: str,
+        value: bytes,
+        *,
+        if_rev: int | None = None,
+        ephemeral: bool = False,
+        ttl_seconds: float | None = None,
+        word: str | None = None,
+    ) -> Deferred[Written]:
         """Give a node a value, making it and its parents where they are missing.
 
         :param if_rev: 0: only where there is no such node; N: only where it has not changed
             after revision N.
+        :param ephemeral: the node goes with the client's `session`.
+        :param ttl_seconds: the node goes so long after the last `set`; 0: it stays. Without this
+            and ``ephemeral`` a node keeps the owner and the lifetime that it has.
+        :param word: an id of your own, unique within the session and up to 64 characters, for
+            `outcome`; without it the client makes one up where it has a session.
         :raises RevisionMismatch: the node is not as ``if_rev`` wants it.
         :raises NoEntry: ``if_rev`` wants a node, and there is none.
-        :raises Unknown: the connection was lost, or time was over, before the answer came.
+        :raises Locked: it is the node of a lock that somebody else holds.
+        :raises SessionExpired: it needs the session, which is over.
+        :raises Unknown: the connection was lost before the answer came, and there was no session
+            to ask under again; or time was over.
         """
-        return self._ask(commands.Set(path, _bytes(value), if_rev))
+        ttl_ms = milliseconds(ttl_seconds)
+        return self._write(commands.Set(path, checked(value), if_rev, ephemeral, ttl_ms), word)
 
-    def add(self, path: str, value: bytes, *, sequential: bool = False) -> Deferred[Written]:
+    def add(
+        self,
+        path: str,
+        value: bytes,
+        *,
+        sequential: bool = False,
+        ephemeral: bool = False,
+        ttl_seconds: float | None = None,
+        word: str | None = None,
+    ) -> Deferred[Written]:
         """Make a node that must not be there yet; the result's ``path`` names it.
+
+        Other parameters as in `set`.
 
         :param sequential: append the parent's next number, ten digits.
         :raises Exists: there is such a node.
         :raises Unknown: as in `set`.
         """
-        return self._ask(commands.Add(path, _bytes(value), sequential))
+        ttl_ms = milliseconds(ttl_seconds)
+        command = commands.Add(path, checked(value), sequential, ephemeral, ttl_ms)
+        return self._write(command, word)
 
     def delete(
-        self, path: str, *, if_rev: int | None = None, tree: bool = False
+        self, path: str, *, if_rev: int | None = None, tree: bool = False, word: str | None = None
     ) -> Deferred[Written]:
         """Delete a node.
 
         :param if_rev: as in `set`.
         :param tree: with all that is below it.
+        :param word: as in `set`.
         :raises NoEntry: there is no such node.
         :raises NotEmpty: it has children, and ``tree`` was not asked for.
         :raises RevisionMismatch: it has changed after ``if_rev``.
+        :raises Locked: as in `set`.
         :raises Unknown: as in `set`.
         """
-        return self._ask(commands.Delete(path, if_rev, tree))
+        return self._write(commands.Delete(path, if_rev, tree), word)
+
+    def revert(
+        self, path: str, rev: int, *, if_rev: int | None = None, word: str | None = None
+    ) -> Deferred[Written]:
+        """Set a node back to what it held at a revision: an ordinary write, with its errors.
+
+        :param rev: the revision whose value is wanted.
+        :param if_rev: as in `set`.
+        :param word: as in `set`.
+        :raises NoEntry: there was no such node.
+        :raises TooLate: the history that ``rev`` needs is gone.
+        """
+        return self._write(commands.Revert(path, rev, if_rev), word)
+
+    def blame(self, path: str, *, local: bool = False) -> Deferred[Entry]:
+        """Return who gave a node the value that it has, and when.
+
+        :raises NoEntry: there is no such node.
+        """
+
+        def only(found: Entries) -> Entry:
+            return found.entries[0]
+
+        return self._ask(commands.Blame(path, local)).addCallback(only)
+
+    def outcome(self, word: str) -> Deferred[Written | Committed]:
+        """Return what the write was answered that had the id ``word``, without doing anything.
+
+        Its errors, too, come as they came; of a lock ``rev`` is the token. Of a transaction with
+        `Transaction.get` whose first row is an error only that is told: commit it
+        again, with its ``word``, for the whole answer.
+
+        :raises NoEntry: the session knows of no such write.
+        """
+        return self._ask(commands.Outcome(word))
+
+    def transaction(self) -> Transaction:
+        """Return a transaction that is to be put together."""
+        return Transaction(self._ask)
+
+    # -- locks ----------------------------------------------------------------------------------
+    def lock(
+        self,
+        path: str,
+        value: bytes | None = None,
+        *,
+        shared: bool = False,
+        wait_seconds: float | None = 0.0,
+        delay_seconds: float = 0.0,
+    ) -> Deferred[Lock]:
+        """Take a lock for the client's `session`; fair, in order of arrival.
+
+        To cancel the Deferred gives the place in the queue up, or the lock where it was granted
+        meanwhile. The place, like the lock, outlives servers and goes with the session.
+
+        :param value: what its node holds meanwhile; without it, what is there.
+        :param shared: beside others who share it.
+        :param wait_seconds: how long to wait in line: not at all, unless said; ``None``: for as
+            long as it takes.
+        :param delay_seconds: how long nobody else gets the lock after its holder's session was
+            over. Not after `Lock.release`.
+        :raises Locked: it is held by others, and waiting was not wanted; or this client holds it,
+            or waits for it, already.
+        :raises TimedOut: it was not granted in ``wait_seconds``.
+        :raises SessionExpired: the session was lost meanwhile.
+        """
+        wait_ms = milliseconds(SPAN_SECONDS_MAX if wait_seconds is None else wait_seconds)
+        delay_ms = milliseconds(delay_seconds)
+        content = None if value is None else checked(value)
+        command = commands.Lock(path, content, shared, wait_ms or 0, delay_ms or 0)
+        try:
+            return self.session().lock(command)
+        except CoordError as error:
+            return fail(error)
+
+    def unlock(self, path: str, *, word: str | None = None) -> Deferred[Written]:
+        """Give up the lock at ``path``, or the place in its queue, as `Lock.release` does.
+
+        :raises NotHeld: the session has neither.
+        """
+        return self._write(commands.Unlock(path), word)
 
     # -- many nodes -----------------------------------------------------------------------------
     def walk(
@@ -197,6 +348,13 @@ class Verbs:
 
         return waited.addBoth(close)
 
+    def log(self, glob: str, *, limit: int | None = None, local: bool = False) -> Deferred[Entries]:
+        """Return who changed what matches, newest first, as far back as history is kept.
+
+        :param limit: at most so many changes, 1 or more.
+        """
+        return self._ask(commands.Log(glob, local, limit))
+
     # -- the server and the cluster -------------------------------------------------------------
     def rev(self) -> Deferred[Point]:
         """Return the server's revision as it stands."""
@@ -226,17 +384,14 @@ class Verbs:
         """Return once the server has answered."""
         return self._ask(commands.Ping())
 
+    def _write(self, command: commands.Plain, word: str | None) -> Deferred[Any]:
+        return self._ask(command if word is None else commands.Once(word, command))
+
     def _ask(self, command: commands.Command) -> Deferred[Any]:
         try:
             return self.request(command)
         except CoordError as error:
             return fail(error)
-
-
-def _bytes(value: bytes) -> bytes:
-    if not isinstance(value, bytes):
-        raise TypeError(f"a value is bytes, not {type(value).__name__}")
-    return value
 
 
 def _member(row: str) -> Member:

@@ -14,20 +14,30 @@ it wants more. What it knows of revisions is what lets a source go on elsewhere:
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 
 from coord.client.errors import Closed
+from coord.client.rows import Difference
 from coord.errors import CoordError
 from coord.events import Event
 from coord.limits import CLIENT_EVENTS_BYTES_MAX, CLIENT_EVENTS_MAX
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Seen = TypeVar("Seen", default=Event)
+else:
+    from typing import TypeVar
+
+    Seen = TypeVar("Seen")
 
 _EVENT_BYTES: int = 256
 """About what an event takes beside its value."""
 
 
-class Watch:
+class Watch(Generic[Seen]):
     """Every change that matches a glob, in order, none missed, none twice.
 
     ::
@@ -41,6 +51,8 @@ class Watch:
     every server that can be reached, and with whatever the server says to a bad glob. Before
     it is open for the first time it may also fail like any request: `Unavailable`,
     `NoServer`.
+
+    Where differences are wanted, `Difference` comes in place of `TooLate`, among the events.
     """
 
     def __init__(self, glob: str, after_rev: int | None) -> None:
@@ -49,9 +61,9 @@ class Watch:
         self._last = 0
         self._count = 0
         self._delivered = after_rev or 0
-        self._events: deque[Event] = deque()
+        self._events: deque[Event | Difference] = deque()
         self._bytes = 0
-        self._takers: deque[Deferred[Event]] = deque()
+        self._takers: deque[Deferred[Any]] = deque()
         self._openers: list[Deferred[int]] = []
         self._opened_at: int | None = None
         self._problem: CoordError | None = None
@@ -75,7 +87,8 @@ class Watch:
         revision's events where it is not known yet that there are no more of them.
         """
         if self._events:
-            return self._events[0].rev - 1
+            first = self._events[0]
+            return first.after_rev if isinstance(first, Difference) else first.rev - 1
         return max(self._known or 0, self._last - 1, 0)
 
     @property
@@ -96,17 +109,17 @@ class Watch:
         self._openers.append(opener)
         return opener
 
-    def next(self) -> Deferred[Event]:
+    def next(self) -> Deferred[Seen]:
         """Return the next event, when it comes.
 
         :raises TooLate: the history to go on from is gone.
         :raises Closed: the watch was closed.
         """
         if self._events:
-            return succeed(self._take())
+            return succeed(cast(Seen, self._take()))
         if self._is_closed:
             return fail(self._end())
-        taker: Deferred[Event] = Deferred(self._takers.remove)
+        taker: Deferred[Seen] = Deferred(self._takers.remove)
         self._takers.append(taker)
         return taker
 
@@ -120,10 +133,10 @@ class Watch:
         """End with ``problem`` for whoever asks, after the events that came before it."""
         self._finish(problem)
 
-    def __aiter__(self) -> Watch:
+    def __aiter__(self) -> Watch[Seen]:
         return self
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> Seen:
         try:
             return await self.next()
         except Closed:
@@ -165,14 +178,23 @@ class Watch:
             self._count += 1
         else:
             self._last, self._count = event.rev, 1
+        self._append(event)
+
+    def _differ(self, difference: Difference) -> None:
+        """Take how things differ, in place of events that nobody knows any more."""
+        self._last, self._count = 0, 0
+        self._known = difference.rev
+        self._append(difference)
+
+    def _append(self, event: Event | Difference) -> None:
         self._events.append(event)
-        self._bytes += _EVENT_BYTES + len(event.value or b"")
+        self._bytes += _bytes(event)
         if self._takers:
             self._takers.popleft().callback(self._take())
 
-    def _take(self) -> Event:
+    def _take(self) -> Event | Difference:
         event = self._events.popleft()
-        self._bytes -= _EVENT_BYTES + len(event.value or b"")
+        self._bytes -= _bytes(event)
         self._delivered = event.rev
         self._taken()
         return event
@@ -197,3 +219,10 @@ class Watch:
         self._openers.clear()
         for deferred in asking:
             deferred.errback(self._end())
+
+
+def _bytes(event: Event | Difference) -> int:
+    if isinstance(event, Event):
+        return _EVENT_BYTES + len(event.value or b"")
+    values = sum(len(row.value) for row in event.changed)
+    return _EVENT_BYTES * (1 + len(event.changed) + len(event.unchanged)) + values

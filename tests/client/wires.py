@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -39,6 +40,10 @@ class End:
         self.producer: Any = None
         self.is_pushing_back = False
         self.written = 0
+
+    def getPeer(self) -> IPv4Address:
+        """Return who is at the far end."""
+        return IPv4Address("TCP", "127.0.0.1", 50000)
 
     def write(self, content: bytes) -> None:
         """Send bytes to the far end."""

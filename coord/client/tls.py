@@ -1,0 +1,57 @@
+"""TLS to servers: whom to trust, and who we are.
+
+Nothing of TLS is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+
+
+@attrs.frozen(kw_only=True)
+class Tls:
+    """How to speak TLS to servers; files are PEM.
+
+    :param trust: the certificate of the authority that servers' certificates are of; without it,
+        the authorities that the machine trusts.
+    :param certificate: our own certificate, which says who we are, for servers that ask for one.
+    :param key: its private key; by default in the same file.
+    """
+
+    trust: str | Path | None = None
+    certificate: str | Path | None = None
+    key: str | Path | None = None
+
+    def wrap(self, host: str, plain: IStreamClientEndpoint) -> IStreamClientEndpoint:
+        """Return an endpoint that speaks TLS to ``host`` over ``plain``.
+
+        :raises OSError: a file cannot be read.
+        :raises ValueError: a file does not hold what it should.
+        """
+        from OpenSSL import SSL
+        from twisted.internet import ssl
+
+        try:
+            trust = None if self.trust is None else ssl.Certificate.loadPEM(_text(self.trust))
+            creator = ssl.optionsForClientTLS(host, trust, self._own(ssl))
+        except SSL.Error as error:
+            raise ValueError(f"no certificate or key can be read there: {error}") from None
+        wrapped: IStreamClientEndpoint = wrapClientTLS(creator, plain)
+        return wrapped
+
+    def _own(self, ssl: Any) -> Any:
+        if self.certificate is None:
+            return None
+        texts = [_text(self.certificate)]
+        if self.key is not None:
+            texts.append(_text(self.key))
+        return ssl.PrivateCertificate.loadPEM(b"\n".join(texts))
+
+
+def _text(path: str | Path) -> bytes:
+    return Path(path).read_bytes()
