@@ -30,6 +30,8 @@ Answer: TypeAlias = Callable[[Sequence[Result]], None]
 Call: TypeAlias = Callable[[], None]
 
 
+_CALLER_BYTES: Final = 96
+"""About what a caller takes on the wire beside its name: an address, a session, a level."""
 UNAVAILABLE: Final = Unavailable("not done: no quorum could be reached; try again")
 UNKNOWN: Final = Unknown("it was proposed when the quorum went; it may or may not be done")
 
@@ -61,7 +63,7 @@ class Group:
         self.writes = [one for one in commands if isinstance(one, WRITES)]
         self.answer: Answer | None = answer
         self.deadline = deadline
-        self.weight_bytes = weight_bytes(commands)
+        self.weight_bytes = weight_bytes(commands) + _CALLER_BYTES + 4 * len(caller.who)
 
     @property
     def is_local(self) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from coord.commands import CLUSTER, Get, Read, Set, Stat, Write
+from coord.commands import CLUSTER, Caller, Get, Lapse, Read, Set, Stat, Write
 from coord.paxos.membership import Configuration
 from coord.replicator.applier import FOUNDER, Applied, Applier, Origins, Run
 from coord.results import Facts, Value, Written
@@ -89,12 +90,30 @@ class Nobody:
 class Mine:
     """Who took a batch, with a read among the writes."""
 
-    def __init__(self, *commands: Write | Read) -> None:
-        self._commands = commands
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._runs = runs
 
     def runs(self, batch: Batch, value: bytes) -> Sequence[Run] | None:
         """Return the batch as it was taken."""
-        return [(self._commands, CLUSTER)]
+        return self._runs
+
+
+class Remembering(Store):
+    """A store that does as every store, and knows who asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.callers: list[str] = []
+
+    def apply(self, write: Write, time_ms: int, caller: Caller = CLUSTER) -> Any:
+        """Do nothing."""
+        self.callers.append(caller.who)
+        return None
+
+    def answer(self, read: Read, caller: Caller = CLUSTER) -> Any:
+        """Answer nothing."""
+        self.callers.append(caller.who)
+        return None
 
 
 class Applying(SynchronousTestCase):
@@ -119,9 +138,37 @@ class Applying(SynchronousTestCase):
     def test_reads_in_their_places(self) -> None:
         """A read among writes sees those before it and none after it."""
         first, read, last = Set("/a", b"1"), Get("/a"), Set("/a", b"2")
-        outcome = self.applier.apply(1, self.value(1, first, last), Mine(first, read, last))
+        outcome = self.applier.apply(
+            1, self.value(1, first, last), Mine([((first, read, last), CLUSTER)])
+        )
         assert outcome is not None
         self.assertEqual(list(outcome.results), [Written(1), Value(1, b"1"), Written(2)])
+
+    def test_callers(self) -> None:
+        """Each write is done, and each read answered, for whoever asked it, on every node."""
+        store = Remembering()
+        web, cli = Caller("web"), Caller("cli")
+        writes = tuple(Set(f"/{name}", b"x") for name in "abcd")
+        value = stamp(encode_batch(Batch("n1", 1, 1, writes, ((2, web), (1, cli)))), 5)
+        asked = ["web", "web", "cli", ""]
+        Applier(store, Origins(), 0, 0).apply(1, value, Nobody())
+        self.assertEqual(store.callers, asked)
+        store.callers.clear()
+        one, two, three, four = writes
+        own = Mine([((one, two, Get("/a")), web), ((three,), cli), ((Get("/a"), four), CLUSTER)])
+        Applier(store, Origins(), 0, 0).apply(1, value, own)
+        self.assertEqual(store.callers, ["web", "web", "web", "cli", "", ""])
+
+    def test_words_of_the_cluster(self) -> None:
+        """What a leader said of its own accord is handed on once it is applied; no batch is."""
+        lapse = Lapse(("s",))
+        value = stamp(encode_batch(batch(FOUNDER, 0, 0, lapse)), 5)
+        outcome = self.applier.apply(1, value, Nobody())
+        assert outcome is not None
+        self.assertEqual((outcome.is_applied, tuple(outcome.commands)), (True, (lapse,)))
+        outcome = self.applier.apply(2, self.value(1, Set("/a", b"x")), Nobody())
+        assert outcome is not None
+        self.assertEqual(outcome.commands, ())
 
     def test_passed_over(self) -> None:
         """A batch that is passed over changes nothing but the slot."""

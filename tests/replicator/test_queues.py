@@ -6,7 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from coord.commands import CLUSTER, Add, Delete, Get, Read, Rev, Set, Write, weight_bytes
+from coord.commands import (
+    CLUSTER,
+    Add,
+    Caller,
+    Delete,
+    Get,
+    Level,
+    Read,
+    Rev,
+    Set,
+    Write,
+    weight_bytes,
+)
 from coord.errors import Overloaded, TooLarge, Unavailable, Unknown
 from coord.limits import (
     BATCH_BYTES_SOFT,
@@ -19,7 +31,7 @@ from coord.replicator import queues
 from coord.replicator.applier import Outcome
 from coord.replicator.queues import Call, Group, Reads, SetBackError, Writes
 from coord.results import Result, Value, Written
-from coord.wire.values import Batch, encode_batch, stamp
+from coord.wire.values import Batch, decode, encode_batch, stamp
 from tests.replicator.case import Asked
 
 NAMES = st.tuples(st.sampled_from("a\u00e9\U0001f600"), st.integers(1, 500)).map(
@@ -181,6 +193,28 @@ class Writing(SynchronousTestCase):
         flight = self.writes.next_batch()
         assert flight is not None
         self.assertEqual(flight.number, 1)
+
+    def test_callers(self) -> None:
+        """A batch says who asked for what, neighbours of one caller in one word."""
+        web, cli = Caller("web", "10.0.0.7:1", Level.WRITE), Caller("cli", "10.0.0.8:2")
+        same = Caller("web", "10.0.0.7:1", Level.WRITE)
+        for caller, count in ((web, 2), (same, 1), (CLUSTER, 1), (cli, 3), (CLUSTER, 2)):
+            writes = [Set("/a", b"x") for _ in range(count)]
+            self.assertIsNone(self.writes.add(Group([*writes, Get("/a")], Asked(), 10.0, caller)))
+        flight = self.writes.next_batch()
+        assert flight is not None
+        batch = decode(stamp(flight.payload, 5))[1]
+        self.assertEqual(batch.callers, ((3, web), (1, CLUSTER), (3, cli)))
+        self.assertEqual([one for _, one in flight.runs()], [web, web, CLUSTER, cli, CLUSTER])
+
+    def test_callers_of_writes(self) -> None:
+        """Who only reads, and the cluster itself, take no room in a batch."""
+        web = Caller("web", "10.0.0.7:1", Level.WRITE)
+        self.writes.add(Group([Set("/a", b"x")], Asked(), 10.0))
+        self.writes.add(Group([Get("/a")], Asked(), 10.0, web))
+        flight = self.writes.next_batch()
+        assert flight is not None
+        self.assertEqual(decode(stamp(flight.payload, 5))[1].callers, ())
 
     def test_passed_over(self) -> None:
         """A batch that came too early has to be sent again; a repeated one has not."""
