@@ -36,6 +36,9 @@ TRANSACTION_PARTS_MAX: Final = 1000
 """Lines of one transaction."""
 TRANSACTION_BYTES_MAX: Final = 2 * MIB
 """Paths and values of one transaction: with its batch it must fit into a slot."""
+TRANSACTION_ROWS_BYTES_MAX: Final = 4 * MIB
+"""What the reads of one transaction are answered together. Part of what a log means: the same on
+every node, never changed."""
 TRANSACTIONS_PER_CONNECTION_MAX: Final = 64
 """Transactions in the making of one connection, each under its tag."""
 TRANSACTIONS_BYTES_MAX: Final = 4 * MIB

@@ -12,24 +12,33 @@ import msgspec
 
 from coord.limits import HISTORY_REVISIONS
 from coord.store.history import History
-from coord.store.machine import State, Store
+from coord.store.machine import Store
 from coord.store.marks import Marks
 from coord.store.picture import (
     IMAGE_VERSION,
     MAGIC,
+    Answered,
     Base,
     Changes,
     Checksum,
     Departed,
     End,
+    Expired,
     Header,
+    Held,
+    Holding,
+    Opened,
     Piece,
+    Waiting,
 )
+from coord.store.restoring import Beside
 from coord.store.sequences import Sequences
 from coord.store.tree import GONE, ROOT_KEY, Tree, Version
 
 _DECODER: Final = msgspec.msgpack.Decoder(Piece)
-_PLACES: Final = (Header, Departed, Base, Changes, End)
+_PLACES: Final = (
+    Header, Departed, Expired, Opened, Answered, Held, Holding, Waiting, Base, Changes, End,
+)  # fmt: skip
 
 
 class Loading:
@@ -46,13 +55,13 @@ class Loading:
         self._complete = False
         self._header: Header | None = None
         self._departed: list[tuple[str, int]] = []
+        self._beside = Beside()
         self._tree = Tree()
         self._history = History(self._tree, history_revisions)
         self._changes: list[Version] = []
         self._last_key = ""
         self._time_ms = 0
         self._marks = Marks()
-        self._owners: dict[str, str] = {}
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece; raises `ValueError` where it is not one, or not the next."""
@@ -73,6 +82,8 @@ class Loading:
                 self._begin(content)
             case Departed():
                 self._departed += content.parents
+            case Expired() | Opened() | Answered() | Held() | Holding() | Waiting():
+                self._beside.add(content)
             case Base():
                 self._add_base(content.versions)
             case Changes():
@@ -83,10 +94,8 @@ class Loading:
         if self._header is None or not self._complete:
             raise ValueError("an image was cut short")
         sequences = Sequences(self._header.floor, self._departed)
-        return Store(
-            self._history_revisions,
-            state=State(self._tree, self._history, sequences, self._header.digest),
-        )
+        state = self._beside.state(self._tree, self._history, sequences, self._header)
+        return Store(self._history_revisions, state=state)
 
     def _begin(self, header: Header) -> None:
         if header.magic != MAGIC:
@@ -122,7 +131,7 @@ class Loading:
                 self._seal_revision()
             if version.since != self._history.rev + 1:
                 raise ValueError("an image's revisions are out of order")
-            if self._changes and version.key <= self._changes[-1].key:
+            if self._changes and not _follows(version, self._changes[-1]):
                 raise ValueError("an image's changes are out of order")
             self._changes.append(version)
             if version.created != GONE:
@@ -162,7 +171,15 @@ class Loading:
             modified_ms if created_ms == modified_ms else created_ms,
             modified_ms,
             version.directory,
-            None if owner is None else self._owners.setdefault(owner, owner),
+            None if owner is None else self._beside.shared(owner),
             version.ttl_ms,
             self._marks.same(version.mark),
         )
+
+
+def _follows(version: Version, last: Version) -> bool:
+    """Say whether a record may come after another in one revision.
+
+    One that went and was made anew has two: see `coord.store.draft.Draft.finish`.
+    """
+    return version.key > last.key or (version.key == last.key and last.created == GONE)

@@ -17,40 +17,27 @@ from typing import Final
 
 import msgspec
 
-from coord.commands import CLUSTER, Caller, Read, Write
+from coord.commands import CLUSTER, Caller, Outcome, Read, Resume, Write
 from coord.limits import HISTORY_REVISIONS, PICTURE_REVISIONS_MAX
-from coord.paths import Glob
+from coord.paths import Glob, order_key
 from coord.results import LockRow, Result, Rows, SessionRow
-from coord.store.access import Access
-from coord.store.history import History, Pins
+from coord.store.answers import Answer
+from coord.store.granting import Granting
+from coord.store.history import Pins
+from coord.store.lives import Lives
 from coord.store.news import News, Span
-from coord.store.picture import IMAGE_VERSION, MAGIC, Header, Picture
+from coord.store.picture import Picture
 from coord.store.reads import Reader
-from coord.store.sequences import Sequences
-from coord.store.tree import Tree, empty_root
+from coord.store.standing import Standing
+from coord.store.state import State
 from coord.store.views import Pinned
 from coord.store.watches import Watch, Watches
-from coord.store.writes import Outcome, Writer
+from coord.store.writes import Writer
 
 _DIGEST_BYTES: Final = 16
 _TRIM_CHANGES_MIN: Final = 256
 _TRIM_CHANGES_PER_REVISION: Final = 4
 """How fast old history is dropped: faster than new comes, and never much at once."""
-
-
-class State(msgspec.Struct, frozen=True):
-    """What an image brings back."""
-
-    tree: Tree
-    history: History
-    sequences: Sequences
-    digest: bytes
-
-
-def _empty(history_revisions: int) -> State:
-    tree = Tree()
-    tree.put(empty_root())
-    return State(tree, History(tree, history_revisions), Sequences(), bytes(_DIGEST_BYTES))
 
 
 class Store:
@@ -68,21 +55,25 @@ class Store:
         picture_revisions: int = PICTURE_REVISIONS_MAX,
         state: State | None = None,
     ) -> None:
-        state = state or _empty(history_revisions)
+        state = state or State.empty(history_revisions)
+        self._state = state
         self._tree = state.tree
         self._history = state.history
-        self._sequences = state.sequences
-        self._chain = state.digest
         self._sealed = self._history.rev
         self._picture_revisions = picture_revisions
         self._rows = Pins()
         self._images = Pins()
-        self._access = Access(self._tree.live)
-        self._watches = Watches(self._history, self._access)
+        self._watches = Watches(self._history, state.access)
         self._encode = msgspec.msgpack.Encoder().encode
-        self._writes = Writer(self._tree, self._history, self._sequences).by_type
-        self._reader = Reader(self._tree, self._history, self._rows, self._access)
-        self._reads = self._reader.by_type
+        granting = Granting(state)
+        self._lives = Lives(state, granting)
+        self._writes = Writer(state, granting).by_type | self._lives.by_type
+        self._standing = standing = Standing(state)
+        self._reader = Reader(self._tree, self._history, self._rows, state.access, standing.holding)
+        self._reads = self._reader.by_type | {
+            Outcome: standing.outcome,
+            Resume: state.sessions.resume,
+        }
 
     @property
     def rev(self) -> int:
@@ -97,7 +88,7 @@ class Store:
     @property
     def digest(self) -> str:
         """A hash over all that ever changed, up to the last `seal`; hexadecimal."""
-        return self._chain.hex()
+        return self._state.digest.hex()
 
     @property
     def watch_count(self) -> int:
@@ -112,7 +103,7 @@ class Store:
     @property
     def lock_count(self) -> int:
         """How many locks are held, or kept from others after their holder was lost."""
-        return len(self.locks())
+        return len(self._state.locks.live)
 
     def describe(self) -> str:
         """Return the store in one line."""
@@ -125,31 +116,36 @@ class Store:
     @property
     def timeouts_ms(self) -> Mapping[str, int]:
         """The open sessions and their timeouts."""
-        return {}
+        return self._state.sessions.timeouts_ms
 
     def news(self) -> list[News]:
         """Return what there is to tell since the last call, in order."""
-        return []
+        news = self._state.news
+        told = news.copy()
+        news.clear()
+        return told
 
     def spans(self) -> Iterator[Span]:
         """Yield every span of time under way; for the owner of a store that was just loaded."""
-        return iter(())
+        return iter(self._lives.spans())
 
     def nodes_of(self, session: str) -> int:
         """Return how many nodes a session owns: what its end will cost."""
-        return 0
+        found = self._state.sessions.live.get(session)
+        return 0 if found is None else len(found.nodes) + len(found.locks)
 
     def sessions(self) -> list[SessionRow]:
         """Return the open sessions, oldest first."""
-        return []
+        return self._standing.sessions()
 
     def locks(self) -> list[LockRow]:
         """Return the locks in path order."""
-        return []
+        return self._standing.locks()
 
     def place(self, path: str, session: str) -> int | None:
         """Return the number of a session's place in the queue of a lock, or None."""
-        return None
+        found = self._state.sessions.live.get(session)
+        return None if found is None else found.waits.get(order_key(path))
 
     def difference(self, glob: Glob, after_rev: int, caller: Caller = CLUSTER) -> Rows:
         """Return how what matches now differs from what was there at a revision long gone.
@@ -160,7 +156,7 @@ class Store:
         """
         return self._reader.difference(glob, after_rev, caller)
 
-    def apply(self, write: Write, time_ms: int, caller: Caller = CLUSTER) -> Outcome:
+    def apply(self, write: Write, time_ms: int, caller: Caller = CLUSTER) -> Answer:
         """Do one write, stamped with the time it was proposed at.
 
         An error is returned, not raised; a refused write makes no revision.
@@ -169,10 +165,15 @@ class Store:
 
     def seal(self) -> None:
         """End a batch: fold its changes into the digest, let go of some old history."""
-        changes = self._history.after(self._sealed)
-        if changes:
-            encoded = self._encode(changes)
-            self._chain = hashlib.blake2b(self._chain + encoded, digest_size=_DIGEST_BYTES).digest()
+        changes, notes = self._history.after(self._sealed), self._state.notes
+        if changes or notes:
+            digest = hashlib.blake2b(self._state.digest, digest_size=_DIGEST_BYTES)
+            if changes:
+                digest.update(self._encode(changes))
+            if notes:
+                digest.update(self._encode(notes))
+                notes.clear()
+            self._state.digest = digest.digest()
             self._sealed = self.rev
         horizon = self.horizon
         self._rows.void(horizon - self._picture_revisions)
@@ -211,7 +212,5 @@ class Store:
     def picture(self) -> Picture:
         """Begin an image of all that can be read now; only between batches."""
         assert self._sealed == self.rev, "an image is of sealed batches"
-        history, base = self._history, self.horizon
-        header = Header(MAGIC, IMAGE_VERSION, self.rev, base, self._chain, self._sequences.floor)
-        pinned = Pinned(self._tree, self._images, base)
-        return Picture(header, self._sequences, pinned, history.records(base + 1, self.rev))
+        assert not self._state.notes, "an image is of sealed batches"
+        return Picture(self._state, Pinned(self._tree, self._images, self.horizon))

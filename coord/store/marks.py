@@ -35,6 +35,14 @@ class Marks:
             mark = self._verbs[verb] = Mark(self._caller.author(), verb)
         return mark
 
+    def by(self, author: str, verb: str) -> Mark:
+        """Return the mark of what ``author`` does by ``verb``."""
+        verbs = self._verbs_of(author)
+        mark = verbs.get(verb)
+        if mark is None:
+            mark = verbs[verb] = Mark(author, verb)
+        return mark
+
     def same(self, mark: Mark) -> Mark:
         """Return the one object for a mark that came with an image."""
         return self._verbs_of(mark.author).setdefault(mark.verb, mark)

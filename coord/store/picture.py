@@ -5,6 +5,12 @@ then, so that a store made from it serves the same past::
 
     Header     version, revision, base, digest
     Departed   parents that are gone and their sequential numbers       any number of pieces
+    Expired    sessions that expired last                                       "
+    Opened     sessions that are open, oldest first                             "
+    Answered   what they were answered                                          "
+    Held       locks: what their nodes were before                              "
+    Holding    who holds them, in order of tokens                               "
+    Waiting    who waits for them, in order of numbers                          "
     Base       the nodes as they were at revision ``base``, in path order       "
     Changes    every record of change after ``base``, by revision, then path    "
     End        a hash over all pieces before it
@@ -21,11 +27,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
-from coord.store.sequences import Sequences
+from coord.store.locks import Before, Holder, Place
+from coord.store.sessions import AnswersPicture, Identity
+from coord.store.state import State
 from coord.store.tree import ROOT_KEY, Version
 from coord.store.views import Pinned
 
@@ -41,7 +50,8 @@ _KEYS_UNTIL_PAUSE: Final = 2048
 class Header(msgspec.Struct, frozen=True, array_like=True, tag=0):
     """What the image is of: the store at ``rev``, with the history since ``base``.
 
-    ``floor`` is `Sequences.floor`, ``digest`` the hash chain's value.
+    ``floor`` is `Sequences.floor`, ``digest`` the hash chain's value, ``number`` that of the
+    last place in a queue.
     """
 
     magic: str
@@ -50,6 +60,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True, tag=0):
     base: int
     digest: bytes
     floor: int
+    number: int = 0
 
 
 class Departed(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -76,9 +87,48 @@ class End(msgspec.Struct, frozen=True, array_like=True, tag=4):
     checksum: bytes
 
 
+class Expired(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Ids of sessions that expired, the one that did so first in front."""
+
+    sessions: list[str]
+
+
+class Opened(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Sessions that are open."""
+
+    sessions: list[Identity]
+
+
+class Answered(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """Session, word and answer, as `coord.store.answers` keeps it."""
+
+    answers: list[tuple[str, str, bytes]]
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """The keys of locks, in order, and what their nodes were before."""
+
+    locks: list[tuple[str, Before | None]]
+
+
+class Holding(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """The keys of locks, and each of their holders."""
+
+    holders: list[tuple[str, Holder]]
+
+
+class Waiting(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """The keys of locks, and each place in their queues."""
+
+    places: list[tuple[str, Place]]
+
+
 _Item = TypeVar("_Item")
 
-Piece: TypeAlias = Header | Departed | Base | Changes | End
+Piece: TypeAlias = (
+    Header | Departed | Expired | Opened | Answered | Held | Holding | Waiting
+    | Base | Changes | End
+)  # fmt: skip
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
@@ -104,15 +154,19 @@ class Picture:
     """A store's image in the making; `close` lets go of the history that it needs.
 
     :param base: the tree pinned at the base.
-    :param changes: the records after the base, up to the header's revision.
     """
 
-    def __init__(
-        self, header: Header, sequences: Sequences, base: Pinned, changes: Iterable[Version]
-    ) -> None:
-        self.rev = header.rev
-        departed = sequences.gone()
-        self._pieces = base.held(_encoded(header, departed, base, changes))
+    def __init__(self, state: State, base: Pinned) -> None:
+        history = state.history
+        self.rev = history.rev
+        header = Header(
+            MAGIC, IMAGE_VERSION, history.rev, base.rev, state.digest, state.sequences.floor,
+            state.locks.number,
+        )  # fmt: skip
+        self._answers = state.sessions.picture()
+        beside = _beside(state, self._answers)
+        changes = history.records(base.rev + 1, history.rev)
+        self._pieces = base.held(_encoded(header, beside, base, changes))
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the image: pieces of 64 KiB but for large values, milliseconds apart at most.
@@ -124,6 +178,7 @@ class Picture:
 
     def close(self) -> None:
         """Make no more pieces; safe to call more than once."""
+        self._answers.close()
         close: Callable[[], None] | None = getattr(self._pieces, "close", None)
         if close is not None:
             close()
@@ -131,20 +186,50 @@ class Picture:
 
 def _encoded(
     header: Header,
-    departed: Iterable[tuple[str, int]],
+    beside: Iterator[Piece],
     base: Pinned,
     changes: Iterable[Version],
 ) -> Iterator[bytes]:
     checksum = Checksum()
     encode = _ENCODER.encode
     yield checksum.add(encode(header))
-    for parents in _cut(departed, lambda one: len(one[0])):
-        yield checksum.add(encode(Departed(tuple(parents))))
+    for piece in beside:
+        yield checksum.add(encode(piece))
     for versions in _cut(_nodes(base), _size_bytes):
         yield checksum.add(encode(Base(versions))) if versions else b""
     for versions in _cut(changes, _size_bytes):
         yield checksum.add(encode(Changes(versions)))
     yield encode(End(checksum.value()))
+
+
+def _beside(state: State, answers: AnswersPicture) -> Iterator[Piece]:
+    """Return the pieces of what stands beside the tree, as it is at this moment.
+
+    All but the answers is taken down now: nothing here changes but by being replaced.
+    """
+    departed, expired = state.sequences.gone(), state.sessions.expired()
+    opened = [one.identity for one in state.sessions.live.values()]
+    locks = list(state.locks.in_order())
+    held = [(lock.key, lock.before) for lock in locks]
+    holders = [(lock.key, one) for lock in locks for one in lock.holders.values()]
+    places = [(lock.key, one) for lock in locks for one in lock.queue.values()]
+    return chain(
+        (Departed(tuple(part)) for part in _cut(departed, lambda one: len(one[0]))),
+        map(Expired, _cut(expired, len)),
+        map(Opened, _cut(opened, lambda one: 64 + len(one.author))),
+        map(Answered, _cut(answers.rows(), lambda one: sum(map(len, one)))),
+        map(Held, _cut(held, lambda one: len(one[0]) + _before_bytes(one[1]))),
+        map(Holding, _cut(holders, lambda one: len(one[0]) + _holder_bytes(one[1]))),
+        map(Waiting, _cut(places, lambda one: len(one[0]) + _holder_bytes(one[1]))),
+    )
+
+
+def _before_bytes(before: Before | None) -> int:
+    return 0 if before is None else len(before.value)
+
+
+def _holder_bytes(one: Holder | Place) -> int:
+    return len(one.author) + len(one.value or b"")
 
 
 def _nodes(base: Pinned) -> Iterator[Version | None]:

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from coord.errors import (
     BadRequest,
+    CoordError,
     Denied,
     Exists,
     IsDirectory,
+    Locked,
     NoEntry,
+    NoSession,
     NotEmpty,
+    NotHeld,
+    Overloaded,
     RevisionMismatch,
+    SessionExpired,
+    TimedOut,
     TooLarge,
     TooLate,
 )
-from coord.limits import DELETE_NODES_MAX, PATH_BYTES_MAX
+from coord.limits import (
+    DELETE_NODES_MAX,
+    LOCK_WAITERS_MAX,
+    PATH_BYTES_MAX,
+    SESSION_LOCKS_MAX,
+    SESSION_NODES_MAX,
+    SESSIONS_MAX,
+    TRANSACTION_PARTS_MAX,
+)
 from coord.paths import CONTROL, encode
 
 
@@ -68,6 +83,16 @@ def nothing_to_see(glob: str) -> Denied:
     return Denied(f"you may read nothing that {glob} matches")
 
 
+def unwritable(path: str) -> Denied:
+    """Say that the caller may not write there."""
+    return Denied(f"you may not write {_shown(path)}")
+
+
+def rules_stay() -> BadRequest:
+    """Say that the rules of access cannot go by themselves."""
+    return BadRequest("the rules of access neither go with a session nor after a while")
+
+
 def root_stays() -> Denied:
     """Say that the root cannot be deleted."""
     return Denied("the root is always there")
@@ -91,6 +116,111 @@ def gone(rev: int, oldest: int) -> TooLate:
 def left_behind(rev: int, foothold: int) -> TooLate:
     """Say that what happened after a revision is not known any more, and from where it is."""
     return TooLate(f"revision {rev} is gone: watch from revision {foothold} or later")
+
+
+# -- sessions ---------------------------------------------------------------------------
+def session_needed() -> NoSession:
+    """Say that the caller has no session."""
+    return NoSession("this needs a session")
+
+
+def no_session(session: str) -> NoSession:
+    """Say that there is no such session."""
+    return NoSession(f"there is no session {session}")
+
+
+def session_expired(session: str) -> SessionExpired:
+    """Say that a session is over because it was not kept alive."""
+    return SessionExpired(f"session {session} was not kept alive and is over")
+
+
+def session_used(session: str) -> Exists:
+    """Say that there is or was a session of that name."""
+    return Exists(f"session {session} is there already")
+
+
+def wrong_key() -> Denied:
+    """Say that the key is not the session's."""
+    return Denied("that is not the key of this session")
+
+
+def too_many_sessions() -> Overloaded:
+    """Say that no more sessions fit in."""
+    return Overloaded(f"there are {SESSIONS_MAX} sessions already")
+
+
+def too_many_nodes() -> TooLarge:
+    """Say that a session owns as much as one may."""
+    return TooLarge(f"a session owns at most {SESSION_NODES_MAX} nodes")
+
+
+def no_outcome(word: str) -> NoEntry:
+    """Say that no answer to such a write is remembered."""
+    return NoEntry(f"no write with id={word} is remembered in this session")
+
+
+# -- locks ------------------------------------------------------------------------------
+def locked(path: str) -> Locked:
+    """Say that the lock is not the caller's."""
+    return Locked(f"{_shown(path)} is locked")
+
+
+def held_otherwise(path: str, shared: bool) -> Locked:
+    """Say that the caller has the lock, or its place, in the other mode."""
+    mode = "not shared" if shared else "shared"
+    return Locked(f"this session has {_shown(path)} already, {mode}: UNLOCK it first")
+
+
+def not_held(path: str) -> NotHeld:
+    """Say that there is nothing to unlock."""
+    return NotHeld(f"this session does not hold {_shown(path)}")
+
+
+def not_held_under(path: str, token: int) -> NotHeld:
+    """Say that a token is no more than a number."""
+    return NotHeld(f"{_shown(path)} is not held under token {token}")
+
+
+def given_up(path: str) -> NotHeld:
+    """Say that the caller has left the queue."""
+    return NotHeld(f"the place in the queue of {_shown(path)} was given up")
+
+
+def waited(path: str) -> TimedOut:
+    """Say that the lock was not to be had in time."""
+    return TimedOut(f"{_shown(path)} was locked for as long as this waited")
+
+
+def gone_with(path: str, is_expired: bool) -> CoordError:
+    """Say that a place in a queue was lost with its session."""
+    text = f"the place in the queue of {_shown(path)} is gone with its session"
+    return SessionExpired(text) if is_expired else NoSession(text)
+
+
+def too_many_locks() -> TooLarge:
+    """Say that a session holds and waits for as many locks as one may."""
+    return TooLarge(f"a session holds and waits for at most {SESSION_LOCKS_MAX} locks")
+
+
+def too_many_waiters(path: str) -> Overloaded:
+    """Say that the queue is full."""
+    return Overloaded(f"{LOCK_WAITERS_MAX} wait for {_shown(path)} already")
+
+
+# -- transactions -------------------------------------------------------------------------
+def too_many_parts(parts: int) -> TooLarge:
+    """Say that a transaction is too long."""
+    return TooLarge(f"a transaction has at most {TRANSACTION_PARTS_MAX} lines, not {parts}")
+
+
+def too_much_told(size_bytes: int) -> TooLarge:
+    """Say that what a transaction reads is more than one answer holds."""
+    return TooLarge(f"what is read here is answered with at most {size_bytes} bytes")
+
+
+def nothing_to_revert_to(path: str, rev: int) -> BadRequest:
+    """Say that nobody looked up what the node held."""
+    return BadRequest(f"what {_shown(path)} held at revision {rev} was not looked up")
 
 
 def _shown(path: str) -> str:

@@ -96,6 +96,24 @@ def tombstone(version: Version, since: int, time_ms: int, mark: Mark) -> Version
     return Version(version.key, since, since, None, GONE, values, 0, time_ms, None, None, 0, mark)
 
 
+def with_directory(version: Version, since: int, directory: Directory) -> Version:
+    """Return a parent's record of a change among its children."""
+    return Version(
+        version.key,
+        since,
+        version.rev,
+        version.value,
+        version.created,
+        version.version,
+        version.created_ms,
+        version.modified_ms,
+        directory,
+        version.owner,
+        version.ttl_ms,
+        version.mark,
+    )
+
+
 def above(key: str) -> str:
     """Return the key of a node's parent; the root has none."""
     return key[: key.rindex("\0")]
@@ -186,6 +204,16 @@ class Tree:
         if version is not None and version.since <= rev:
             return version
         return self._older(key, rev)
+
+    def after(self, key: str, rev: int) -> list[Version]:
+        """Return the records of a node that are newer than ``rev``, oldest first."""
+        past, live = self.past.get(key), self.live.get(key)
+        older = [past] if isinstance(past, Version) else [] if past is None else past.items
+        start = 0 if isinstance(past, Version) or past is None else past.start
+        found = older[bisect_right(older, rev, lo=start, key=_SINCE) :]
+        if live is not None and live.since > rev:
+            found.append(live)
+        return found
 
     def _older(self, key: str, rev: int) -> Version | None:
         past = self.past.get(key)

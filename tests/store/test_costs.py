@@ -12,12 +12,9 @@ from coord.paths import Glob
 from coord.results import Row, Rows
 from coord.store import watches
 from coord.store.access import Rules
-from coord.store.history import Pins
 from coord.store.machine import Store
 from coord.store.order import Order
-from coord.store.reads import Reader
 from coord.store.tree import Shelf, Tree, Version, above
-from coord.store.writes import Writer
 from tests.store.case import StoreTestCase
 
 
@@ -43,10 +40,8 @@ class DispatchTests(StoreTestCase):
     def test_total(self) -> None:
         """Every write and every read has its place there."""
         store = Store()
-        writer = Writer(store._tree, store._history, store._sequences)
-        self.assertEqual(set(writer.by_type), set(WRITES))
-        reader = Reader(store._tree, store._history, Pins(), store._access)
-        self.assertEqual(set(reader.by_type), set(READS))
+        self.assertEqual(set(store._writes), set(WRITES))
+        self.assertEqual(set(store._reads), set(READS))
 
 
 class WatchCostTests(CountingTestCase):

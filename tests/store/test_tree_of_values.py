@@ -16,7 +16,7 @@ from coord.errors import (
 )
 from coord.events import Event, Kind
 from coord.results import Point, Value, Written
-from coord.store import writes
+from coord.store import parts
 from tests.store.case import StoreTestCase
 
 MEMBERS = (("n2", "h2:1"), ("n1", "h1:1"), ("n3", "h3:1"))
@@ -292,7 +292,7 @@ class DeleteTests(StoreTestCase):
         """A tree of more nodes than one step may take is deleted in parts, or not at all."""
         for path in ("/t/a", "/t/b", "/t/c"):
             self.set(path)
-        self.patch(writes, "DELETE_NODES_MAX", 3)
+        self.patch(parts, "DELETE_NODES_MAX", 3)
         self.refused(self.delete("/t", tree=True), TooLarge)
         self.assertEqual(self.delete("/t/c"), Written(4))
         self.assertEqual(self.delete("/t", tree=True), Written(5))

@@ -1,0 +1,275 @@
+"""One revision in the making: what it will change, laid over the tree as it is.
+
+A write that does more than change one node is tried here first. Its steps see what earlier ones
+did; the tree sees nothing until `coord.store.state.State.commit`, and a write that is refused
+half way just lets its draft go.
+
+Values and children are kept apart. A node that gains or loses a value, comes or goes, has its new
+record; how the children of a parent were counted up and down is noted beside, and makes one record
+of the parent in the end, however many of its children came and went.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+
+from coord.store.sequences import Sequences
+from coord.store.tree import (
+    GONE,
+    ROOT_KEY,
+    Directory,
+    Mark,
+    Tree,
+    Version,
+    above,
+    tombstone,
+    with_directory,
+)
+
+
+class Draft:
+    """The changes of revision ``rev``.
+
+    ``left`` are the keys of the locks that somebody leaves by it, in order; ``then`` is what has
+    to be done beside the tree once it is committed; ``owned`` counts the nodes that a session
+    gains by it.
+    """
+
+    __slots__ = (
+        "_gone", "_kin", "_live", "_made", "_records", "_sequences", "_taken", "_tree",
+        "left", "lost", "owned", "rev", "then", "time_ms",
+    )  # fmt: skip
+
+    def __init__(self, tree: Tree, sequences: Sequences, rev: int, time_ms: int) -> None:
+        self.rev = rev
+        self.time_ms = time_ms
+        self.left: dict[str, None] = {}
+        self.then: list[Callable[[], None]] = []
+        self.owned = 0
+        self.lost = 0
+        self._tree = tree
+        self._live = tree.live
+        self._sequences = sequences
+        self._records: dict[str, Version] = {}
+        self._kin: dict[str, list[int]] = {}
+        self._made: list[str] = []
+        self._gone: dict[str, int] = {}
+        self._taken: list[str] = []
+
+    # -- looking -------------------------------------------------------------------
+    def get(self, key: str) -> Version | None:
+        """Return a node as it is after the steps so far; of its children ask `children`."""
+        record = self._records.get(key)
+        if record is None:
+            return self._live.get(key)
+        return None if record.created == GONE else record
+
+    def children(self, key: str) -> int:
+        """Return how many children a node has."""
+        kin = self._kin.get(key)
+        if kin is not None:
+            return kin[0]
+        version = self.get(key)
+        return 0 if version is None or version.directory is None else version.directory.children
+
+    def last(self, key: str) -> int:
+        """Return the last number that a parent gave to a child, or may have given."""
+        kin = self._kin.get(key)
+        if kin is not None:
+            return kin[2]
+        version = self.get(key)
+        if version is not None and version.directory is not None:
+            return version.directory.sequence
+        return self._gone[key] if key in self._gone else self._sequences.last(key)
+
+    def below(self, key: str) -> list[str]:
+        """Return the keys of all nodes below one, in path order."""
+        tree, made = self._tree, self._made
+        start, until = key + "\0", key + "\x01"
+        keys = tree.order.span(start, until, len(tree.live) + len(tree.past))
+        if made:
+            new = made[bisect_left(made, start) : bisect_left(made, until)]
+            keys = sorted({*keys, *new})
+        if not self._records:
+            live = self._live
+            return [one for one in keys if one in live]
+        return [one for one in keys if self.get(one) is not None]
+
+    # -- values that come ------------------------------------------------------------
+    def set(
+        self,
+        key: str,
+        value: bytes,
+        mark: Mark,
+        owner: str | None = None,
+        ttl_ms: int = 0,
+        number: int | None = None,
+    ) -> None:
+        """Give a node a value, and make it and its parents where they are missing.
+
+        :param number: the number in its name, for its parent to count.
+        """
+        rev, time_ms, old = self.rev, self.time_ms, self.get(key)
+        if old is not None:
+            self._records[key] = Version(
+                old.key, rev, rev, value, old.created, old.version + 1, old.created_ms, time_ms,
+                old.directory, owner, ttl_ms, mark,
+            )  # fmt: skip
+            return
+        self._make(
+            Version(key, rev, rev, value, rev, 1, time_ms, time_ms, None, owner, ttl_ms, mark)
+        )
+        while (version := self.get(key := above(key))) is None:
+            self._make(Version(key, rev, rev, None, rev, 0, time_ms, time_ms, None, None, 0, mark))
+            self._kin[key] = [1, 1, self._first(key, number)]
+            number = None
+        kin = self._kin_of(version)
+        kin[0] += 1
+        kin[1] += 1
+        if number is not None:
+            kin[2] = number
+
+    def amend(self, version: Version) -> None:
+        """Change what is known of a node beside its value and its children."""
+        self._records[version.key] = version
+
+    def _make(self, version: Version) -> None:
+        key, made = version.key, self._made
+        self._records[key] = version
+        if key not in self._live:
+            place = bisect_left(made, key)
+            if place == len(made) or made[place] != key:
+                made.insert(place, key)
+
+    def _first(self, key: str, number: int | None) -> int:
+        """Return the last number given by a parent that has its first child, ``number``."""
+        if key in self._gone:
+            last = self._gone.pop(key)
+        else:
+            self._taken.append(key)
+            last = self._sequences.last(key)
+        return last if number is None else number
+
+    def _kin_of(self, version: Version) -> list[int]:
+        """Return a parent's counts: children, those made and deleted, the last number."""
+        kin = self._kin.get(version.key)
+        if kin is None:
+            old = version.directory
+            kin = self._kin[version.key] = (
+                [0, 0, self._first(version.key, None)]
+                if old is None
+                else [old.children, old.child_version, old.sequence]
+            )
+        return kin
+
+    # -- values that go ----------------------------------------------------------------
+    def lose(self, keys: list[str], mark: Mark) -> None:
+        """Take the values of some nodes away, in any number, given in path order.
+
+        A node that has children stays, as a parent without a value; others go, and so does
+        each parent without a value when its last child goes.
+        """
+        gone: dict[str, int] = {}
+        records, kin = self._records, self._kin
+        for key in reversed(keys):  # so that all below a node comes before it
+            version = self.get(key)
+            if version is None or version.value is None:
+                continue
+            if key in gone:
+                self._count_gone(version, gone.pop(key))
+            old = version.directory
+            if key == ROOT_KEY or (
+                self.children(key) if key in kin else old is not None and old.children
+            ):
+                records[key] = self._without_value(version, mark)
+            else:
+                self._bury(version, mark)
+                parent = key[: key.rindex("\0")]
+                gone[parent] = gone.get(parent, 0) + 1
+        for key, count in gone.items():
+            self._shrink(key, count, mark)
+
+    def _without_value(self, old: Version, mark: Mark) -> Version:
+        rev = self.rev
+        return Version(
+            old.key, rev, rev, None, old.created, old.version, old.created_ms, self.time_ms,
+            old.directory, None, 0, mark,
+        )  # fmt: skip
+
+    def _count_gone(self, version: Version, count: int) -> None:
+        kin = self._kin_of(version)
+        kin[0] -= count
+        kin[1] += count
+
+    def _bury(self, version: Version, mark: Mark) -> None:
+        key = version.key
+        self.lost += 1
+        if key in self._live:
+            self._records[key] = tombstone(version, self.rev, self.time_ms, mark)
+        else:
+            del self._records[key]
+        kin = self._kin.pop(key, None)
+        if kin is not None:
+            self._gone[key] = kin[2]
+        elif version.directory is not None:
+            self._gone[key] = version.directory.sequence
+
+    def _shrink(self, key: str, count: int, mark: Mark) -> None:
+        """Count children that went; a parent that was there only for them goes, too."""
+        while True:
+            version = self.get(key)
+            assert version is not None, "children have a parent"
+            self._count_gone(version, count)
+            if version.value is not None or key == ROOT_KEY or self.children(key):
+                return
+            self._bury(version, mark)
+            key, count = above(key), 1
+
+    # -- the end ------------------------------------------------------------------------
+    def finish(self) -> list[Version]:
+        """Return all records in path order; numbers given by parents that went are kept.
+
+        A node that lost its value, went, and was made anew as a parent without one has two: the
+        one of its end first.
+        """
+        records, rev = self._records, self.rev
+        for key, kin in self._kin.items():
+            version = self.get(key)
+            assert version is not None, "who counts its children is there"
+            records[key] = with_directory(version, rev, Directory(kin[0], rev, kin[1], kin[2]))
+        for key in self._taken:
+            self._sequences.take(key)
+        for key, number in self._gone.items():
+            self._sequences.remember(key, number)
+        finished: list[Version] = []
+        live = self._live
+        for key in sorted(records):
+            record = records[key]
+            if record.value is None and record.rev == rev:
+                self._finish_loss(live.get(key), record, finished)
+            else:
+                finished.append(record)
+        return finished
+
+    def _finish_loss(self, old: Version | None, record: Version, into: list[Version]) -> None:
+        """Tell the loss of a value of the past revision, and of no other."""
+        had_value = old is not None and old.value is not None
+        if had_value == bool(record.version):
+            into.append(record)
+        elif old is None or (record.created == self.rev and not had_value):
+            into.append(_with_count(record, self.rev, 0))
+        elif record.created == self.rev:
+            into += tombstone(old, self.rev, record.modified_ms, record.mark), record
+        elif record.created == GONE:
+            into.append(_with_count(record, self.rev, old.version if had_value else 0))
+        else:  # a value that came and went: nothing was changed
+            into.append(_with_count(record, old.rev, old.version))
+
+
+def _with_count(record: Version, rev: int, values: int) -> Version:
+    """Return a record without a value that tells of another number of values."""
+    return Version(
+        record.key, record.since, rev, None, record.created, values, record.created_ms,
+        record.modified_ms, record.directory, None, 0, record.mark,
+    )  # fmt: skip
