@@ -36,6 +36,8 @@ _SCAN_CHANGES_MAX: Final = 2048
 """Changes looked at by one `Watch.take`: well under a millisecond."""
 _ASKED_COST: Final = 16
 """As how many such changes one counts for which the rules are to be asked."""
+_QUIET_MAX: Final = 16_384
+"""Nodes of which it is remembered that nobody watches them or what is above them."""
 _KNOWN_MAX: Final = 4096
 """Parents of which it is remembered who watches them or what is above them."""
 _READ: Final = int(Level.READ)
@@ -209,7 +211,7 @@ _Groups: TypeAlias = dict[str, _Group]
 class Watches:
     """All open watches: by the key of their glob's literal prefix, then by the glob."""
 
-    __slots__ = ("_groups", "_known", "_published", "access", "count", "history")
+    __slots__ = ("_groups", "_known", "_published", "_quiet", "access", "count", "history")
 
     def __init__(self, history: History, access: Access) -> None:
         self.history = history
@@ -217,6 +219,7 @@ class Watches:
         self.count = 0
         self._groups: dict[str, _Groups] = {}
         self._known: dict[str, tuple[_Groups, ...]] = {}
+        self._quiet: set[str] = set()
         self._published = history.rev
 
     def add(
@@ -235,7 +238,7 @@ class Watches:
         groups = self._groups.get(watch.prefix)
         if groups is None:
             groups = self._groups[watch.prefix] = {}
-            self._known.clear()
+            self._forget()
         group = groups.get(glob.written)
         if group is None:
             group = groups[glob.written] = _Group(glob)
@@ -253,7 +256,7 @@ class Watches:
             del groups[watch.glob.written]
             if not groups:
                 del self._groups[watch.prefix]
-                self._known.clear()
+                self._forget()
 
     def publish(self) -> list[Watch]:
         """Hand what happened since the last call to those who want it.
@@ -268,11 +271,14 @@ class Watches:
         if first < history.first:
             ready += self._fell_behind(first)
             first = history.first
+        quiet = self._quiet
         for changes in history.after(first - 1):
             if isinstance(changes, Version):
-                self._tell(changes, 0, rules, ready)
-            else:
-                for index, version in enumerate(changes):
+                if changes.key not in quiet:
+                    self._tell(changes, 0, rules, ready)
+                continue
+            for index, version in enumerate(changes):
+                if version.key not in quiet:
                     self._tell(version, index, rules, ready)
         return ready
 
@@ -296,6 +302,7 @@ class Watches:
         here = self._groups.get(key)
         higher = self._higher(key[: key.rindex("\0")]) if key != ROOT_KEY else ()
         if here is None and not higher:
+            self._leave_quiet(key)
             return
         event = event_of(version)
         if event is None:
@@ -304,6 +311,17 @@ class Watches:
             for group in groups.values():
                 if group.glob.matches(event.path):
                     ready.extend(group.offer(event, index, rules))
+
+    def _leave_quiet(self, key: str) -> None:
+        """Remember that nobody watches a key or above it, as it may change again soon."""
+        if len(self._quiet) >= _QUIET_MAX:
+            self._quiet.clear()
+        self._quiet.add(key)
+
+    def _forget(self) -> None:
+        """Forget what is remembered of who watches where: it has changed."""
+        self._quiet.clear()
+        self._known.clear()
 
     def _higher(self, key: str) -> tuple[_Groups, ...]:
         """Return those at a key and above it; remembered, since siblings change together."""

@@ -79,6 +79,16 @@ class WatchCostTests(CountingTestCase):
         self.assertEqual((offers["offer"], asked["may"], matches["matches"]), (0, 0, 0))
         self.assertLess(steps["above"], 10)
 
+    def test_hot_nodes(self) -> None:
+        """Nodes that change all the time are not looked up again, however many watch others."""
+        for number in range(100):
+            self.watch(b"/other/%d" % number)
+        told = self.count(watches.Watches, "_tell")
+        for number in range(1000):
+            self.set(f"/mine/{number % 10}")
+            self.turn()
+        self.assertLess(told["_tell"], 15)
+
     def test_nobody(self) -> None:
         """Without any watch nothing is looked at."""
         told = self.count(watches.Watches, "_tell")

@@ -134,6 +134,7 @@ class FollowingTests(StoreTestCase):
 
     def test_come_and_gone(self) -> None:
         """Watches that come and go above a node that changes all the time are all served."""
+        self.watch(b"/elsewhere")
         for glob in (b"/a/b/*", b"/a/**", b"/**", b"/a/b/c"):
             self.set("/a/b/c")
             self.assertEqual(self.turn(), [])
@@ -145,13 +146,16 @@ class FollowingTests(StoreTestCase):
         self.assertEqual(self.turn(), [])
 
     def test_many_parents(self) -> None:
-        """What is remembered of parents is bounded, and forgetting it loses no watch."""
+        """What is remembered of nodes is bounded, and forgetting it loses no watch."""
         self.patch(watches, "_KNOWN_MAX", 5)
+        self.patch(watches, "_QUIET_MAX", 5)
         watch = self.watch(b"/p/**")
         for number in range(20):
             self.set(f"/p/{number}/x")
+            self.set(f"/q/{number}/x")
         self.turn()
         self.assertEqual(len(drained(watch)), 20)
+        self.assertLessEqual(len(self.store._watches._quiet), 5)
         self.assertLessEqual(len(self.store._watches._known), 5)
 
     def test_genesis(self) -> None:
