@@ -1,24 +1,18 @@
-"""The client: requests and watches over whichever server answers.
+"""The client: requests, watches and a session over whichever server answers.
 
-All requests wait in one queue and leave by the link that is up. What was refused with
-certainty (``UNAVAILABLE``, ``OVERLOADED``), was never sent, or only reads, is tried again, on
-another server where there is one, until its time is over. A write that was sent and not
-answered when its connection ended is `Unknown`, at once and for good, unless it was asked under a
-session: then it has an id and is sent again like a read.
-
-What was asked under a session waits until a server has taken that up. All that a link lost goes
-back to the head of the queue, in the order in which it was sent.
+It wires the others together: `coord.client.outstanding` says what becomes of requests,
+`coord.client.dialler` whom to dial; `coord.client.following` and `coord.client.session` outlive
+links. Here is which link is in use, and who hears of it.
 """
 
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -30,6 +24,7 @@ from coord.client.errors import Closed, NoServer
 from coord.client.exchange import Exchange
 from coord.client.following import Following
 from coord.client.link import Link
+from coord.client.outstanding import Outstanding
 from coord.client.pending import Request, needs_session
 from coord.client.requests import glob_line
 from coord.client.session import Session
@@ -39,17 +34,12 @@ from coord.client.watch import Watch
 from coord.errors import (
     CoordError,
     NoSession,
-    SessionExpired,
-    TimedOut,
     Unavailable,
-    Unknown,
 )
 from coord.events import SessionEvent
 from coord.limits import (
     CLIENT_SILENCE_SECONDS,
     DIAL_SECONDS,
-    REDIAL_SECONDS_MAX,
-    REDIAL_SECONDS_MIN,
     SESSION_SECONDS_MIN,
 )
 
@@ -104,13 +94,9 @@ class Client(Verbs):
         self._now = clock_of(reactor)
         self._request_seconds = request_seconds
         self._dice = dice or random.Random()
-        self._queue: deque[Request] = deque()
-        self._held: deque[Request] = deque()
-        self._open: dict[Request, None] = {}
-        self._patient: dict[Request, None] = {}
+        self._requests = Outstanding(self, reactor, self._dice, request_seconds)
         self._session: Session | None = None
         self._knowing: set[Link] = set()
-        self._expiry: IDelayedCall | None = None
         self._followings: dict[Following, None] = {}
         self._links: set[Link] = set()
         self._link: Link | None = None
@@ -142,8 +128,7 @@ class Client(Verbs):
         """Return the client in one line."""
         links = ", ".join(sorted(link.describe() for link in self._links)) or self._problem
         session = "" if self._session is None else f"; {self._session.describe()}"
-        requests = len(self._open) + len(self._patient)
-        return f"{requests} requests {len(self._followings)} watches; {links}{session}"
+        return f"{len(self._requests)} requests {len(self._followings)} watches; {links}{session}"
 
     # -- asking -----------------------------------------------------------------------------------
     def request(self, command: commands.Command) -> Deferred[Any]:
@@ -152,17 +137,12 @@ class Client(Verbs):
             raise Closed("the client is closed")
         self.awake()
         is_bound = needs_session(command)
-        request = Request(self, command, self._clock.seconds(), self._request_seconds)
+        now = self._clock.seconds()
+        request = Request(self._requests, command, now, self._request_seconds)
         assert request.deferred is not None
         deferred = request.deferred
         self._bind(request, is_bound)
-        if request.wait_seconds:
-            self._await(request)
-        else:
-            self._open[request] = None
-            if self._expiry is None:
-                self._expiry = self._clock.callLater(self._request_seconds, self._expire)
-        self._submit(request)
+        self._requests.begin(request)
         return deferred
 
     def _watched(self, glob: str, after_rev: int | None, diff: bool) -> Watch[Any]:
@@ -175,7 +155,7 @@ class Client(Verbs):
             following.fail(error)
             return following
         self._followings[following] = None
-        following.expire_unopened(self._request_seconds, self._unserved)
+        following.expire_unopened(self._request_seconds, self.unserved)
         following.subscribe()
         self._see_to_it()
         return following
@@ -197,9 +177,9 @@ class Client(Verbs):
             timeout_seconds=timeout_seconds,
             margin_seconds=margin_seconds,
         )
-        session.expire_unopened(self._request_seconds, self._unserved)
+        session.expire_unopened(self._request_seconds, self.unserved)
         if self._link is not None:
-            self._introduce(session, self._link)
+            session.life.linked()
         self._see_to_it()
         return session
 
@@ -210,17 +190,11 @@ class Client(Verbs):
         parting = self._link if self._session is not None and self._session.is_attached else None
         for following in [*self._followings]:
             following.close()
-        for request in [*self._open, *self._patient]:
-            is_open_ended = request.was_sent and request.writes
-            closed = Closed("the client was closed")
-            request.settle(Unknown("the client was closed") if is_open_ended else closed)
+        self._requests.fail_all(lambda request: request.cut_off(Closed("the client was closed")))
         if self._session is not None:
             self._session.life.close()
-        self._queue.clear()
-        self._held.clear()
-        if self._expiry is not None and self._expiry.active():
-            self._expiry.cancel()
-        self._expiry = self._link = None
+        self._requests.close()
+        self._link = None
         if not self._links:
             return succeed(None)
         done: Deferred[None] = Deferred()
@@ -231,115 +205,6 @@ class Client(Verbs):
             else:
                 link.hang_up("the client was closed")
         return done
-
-    def _submit(self, request: Request) -> None:
-        self._queue.append(request)
-        if self._link is not None:
-            self._link.wake()
-        else:
-            self._dialler.want()
-
-    # -- what becomes of a request ----------------------------------------------------------------
-    def next_request(self) -> Exchange | None:
-        """Return a request that is to be sent now, or ``None``."""
-        while self._queue:
-            request = self._queue[0]
-            session = request.session
-            if request.is_over:
-                self._queue.popleft()
-            elif session is not None and not session.is_attached:
-                self._held.append(self._queue.popleft())
-            elif not request.may_go():
-                return None
-            else:
-                request.link = self._link
-                return self._queue.popleft()
-        return None
-
-    def settled(self, request: Request) -> None:
-        """Forget a request that was answered."""
-        self._open.pop(request, None)
-        self._patient.pop(request, None)
-        if request.number is not None and self._queue and self._link is not None:
-            self._link.wake()  # its place among the ids may be what others wait for
-
-    def refused(self, request: Request, problem: CoordError, link: Link | None) -> None:
-        """Ask again later what was not done, or is done once however often it is asked."""
-        if request.is_unwanted and not request.is_open:
-            request.settle(problem)
-            return
-        request.refusal = problem
-        if link is not None and isinstance(problem, Unavailable):
-            self.no_quorum(link)
-        longest = min(REDIAL_SECONDS_MIN * 2.0**request.refusals, REDIAL_SECONDS_MAX)
-        seconds = longest * self._dice.uniform(0.5, 1.0)
-        request.refusals = min(request.refusals + 1, 10)
-        if self._clock.seconds() + seconds >= request.deadline and not request.waits_forever:
-            request.fail(self._overdue(request))
-        else:
-            request.again = self._clock.callLater(seconds, self._ask_again, request)
-
-    def _ask_again(self, request: Request) -> None:
-        self._submit(request)
-        if request.is_unwanted:
-            self._unlock(request)
-
-    def _expire(self) -> None:
-        """End the requests whose time is over, oldest first."""
-        self._expiry = None
-        now = self._clock.seconds()
-        over: list[Request] = []
-        for request in self._open:
-            left = request.deadline - now
-            if left > 0:
-                self._expiry = self._clock.callLater(left, self._expire)
-                break
-            over.append(request)
-        for request in over:
-            request.fail(self._overdue(request))
-        if not self._wants_link:
-            self._dialler.rest()
-
-    def _overdue(self, request: Request) -> CoordError:
-        """Return what to say of a request that was not answered in time."""
-        allowed = f"{self._request_seconds:g} s"
-        if request.writes and request.was_sent:
-            return Unknown(f"the write was sent and not answered within {allowed}")
-        if request.link is None:
-            return request.refusal or self._unserved(request.asked_at)
-        return Unavailable(f"{request.link.server} did not answer within {allowed}")
-
-    def _unserved(self, asked_at: float) -> CoordError:
-        """Return why something that was asked then could not be sent in all that time."""
-        allowed = f"{self._request_seconds:g} s"
-        if self._link is None and self._linked_at < asked_at:
-            return NoServer(f"no server could be reached within {allowed}: {self._problem}")
-        return Unavailable(f"no server took it within {allowed}: {self._problem}")
-
-    # -- locks that are waited for ----------------------------------------------------------------
-    def _await(self, request: Request) -> None:
-        """Let a request wait for its lock, for as long as it wants to."""
-        self._patient[request] = None
-        if not request.waits_forever:
-            left = request.deadline - self._clock.seconds()
-            request.timer = self._clock.callLater(left, self._waited, request)
-
-    def _waited(self, request: Request) -> None:
-        """Give a lock up that no server has said anything of in time."""
-        problem = TimedOut("the lock was not granted in the time allowed")
-        request.fail(problem if request.was_sent else self._overdue(request))
-
-    def given_up(self, request: Request) -> None:
-        """See that a lock which nobody waits for any more does not stay."""
-        session = request.session
-        if request.locks and request.was_sent and session is not None and not session.is_over:
-            request.is_unwanted = True
-            self._unlock(request)
-
-    def _unlock(self, request: Request) -> None:
-        """Give up a lock, or a place, behind the request for it."""
-        unlocking = self.request(commands.Unlock(request.write.path))  # type: ignore[union-attr]
-        unlocking.addErrback(lambda _: None)
 
     # -- the session ------------------------------------------------------------------------------
     def _bind(self, request: Request, is_bound: bool) -> None:
@@ -383,48 +248,45 @@ class Client(Verbs):
 
     def session_changed(self, session: Session) -> None:
         """Send what waited for the session, once a server has taken it up."""
-        if session.is_attached and self._held:
-            self._queue.extendleft(reversed(self._held))
-            self._held.clear()
-            if self._link is not None:
-                self._link.wake()
+        if session.is_attached:
+            self._requests.attached()
 
     def session_over(self, session: Session, why: CoordError | None) -> None:
         """Settle all that was asked under it, and have no server go on keeping it."""
         self._session = None
-        self._queue.extendleft(reversed(self._held))
-        self._held.clear()
-        problem = why or NoSession("the session was ended")
-        for request in [*self._open, *self._patient, *self._queue]:
-            if request.session is session and (request.link is None or request.locks):
-                self._orphaned(request, problem)
+        self._requests.session_over(session, why or NoSession("the session was ended"))
         knowing, self._knowing = self._knowing, set()
         if session.is_doubtful:
             for link in knowing:
                 link.hang_up("its session was lost")
-        if self._queue and self._link is not None:
+
+    # -- for its requests -------------------------------------------------------------------------
+    def next_request(self) -> Exchange | None:
+        """Return a request that is to be sent now, or ``None``."""
+        return self._requests.next()
+
+    def want_link(self) -> None:
+        """Have the link look what there is to send; or see that there will be one."""
+        if self._link is not None:
             self._link.wake()
-
-    def without_session(self, request: Request, problem: CoordError) -> None:
-        """Take from an answer that the session is over."""
-        session = request.session
-        assert session is not None, "only what was asked under a session comes here"
-        session.refused(problem)
-        if not self._orphaned(request, problem):
-            self._submit(request)
-
-    def _orphaned(self, request: Request, problem: CoordError) -> bool:
-        """Settle a request whose session is over; or have it be asked without, as it can be."""
-        if request.is_unwanted or request.locks:
-            request.settle(problem)
-        elif request.is_open and request.writes:
-            request.settle(Unknown(f"its answer was lost, and then its session: {problem.text}"))
-        elif request.needs_session:
-            request.settle(problem)
         else:
-            request.unbind()
-            return False
-        return True
+            self._dialler.want()
+
+    def rest(self) -> None:
+        """Dial no more where nothing is wanted."""
+        if not self._wants_link:
+            self._dialler.rest()
+
+    def unserved(self, asked_at: float) -> CoordError:
+        """Return why something that was asked then could not be sent in all that time."""
+        allowed = f"{self._request_seconds:g} s"
+        if self._link is None and self._linked_at < asked_at:
+            return NoServer(f"no server could be reached within {allowed}: {self._problem}")
+        return Unavailable(f"no server took it within {allowed}: {self._problem}")
+
+    def give_up_lock(self, path: str) -> None:
+        """Ask for ``UNLOCK``, whatever comes of it."""
+        self.unlock(path).addErrback(lambda _: None)
 
     # -- links ------------------------------------------------------------------------------------
     def current_link(self) -> Link | None:
@@ -445,7 +307,7 @@ class Client(Verbs):
         self._linked_at = self._clock.seconds()
         self._dialler.up()
         if self._session is not None:
-            self._introduce(self._session, link)
+            self._session.life.linked()
         for following in [*self._followings]:
             following.subscribe()
         link.wake()
@@ -478,9 +340,7 @@ class Client(Verbs):
             self._session.refused(problem)
         for following in [*self._followings]:
             following.fail(problem)
-        for request in [*self._open, *self._patient]:
-            is_open_ended = request.writes and request.was_sent
-            request.settle(Unknown(self._problem) if is_open_ended else problem)
+        self._requests.fail_all(lambda request: request.cut_off(problem))
 
     def link_lost(self, link: Link, reason: str) -> None:
         """Decide what becomes of all that this link had not answered."""
@@ -494,9 +354,7 @@ class Client(Verbs):
         elif not link.is_up:
             self._dialler.lost()
         unanswered = [one for one in link.conversation.unanswered() if isinstance(one, Request)]
-        for request in reversed(unanswered):
-            if not request.is_over:
-                self._lost(request, reason)
+        self._requests.lost(unanswered, reason)
         self._see_to_it()
         if self._is_closed and not self._links:
             closing, self._closing = self._closing, []
@@ -506,26 +364,7 @@ class Client(Verbs):
     def ended(self, following: Following) -> None:
         """Forget a watch that is over."""
         self._followings.pop(following, None)
-        if not self._wants_link:
-            self._dialler.rest()
-
-    def _lost(self, request: Request, reason: str) -> None:
-        """Put what a link had not answered back in front, where it can be asked again."""
-        request.link = None
-        request.is_open = request.is_open or request.writes
-        session = request.session
-        if session is not None and session.is_over:
-            if not self._orphaned(request, SessionExpired("the session is over")):
-                self._queue.appendleft(request)
-        elif request.writes and session is None:
-            request.settle(Unknown(f"the connection was lost before the answer: {reason}"))
-        else:
-            self._queue.appendleft(request)
-            if request.is_unwanted:
-                self._unlock(request)
-
-    def _introduce(self, session: Session, link: Link) -> None:
-        session.life.linked()
+        self.rest()
 
     def _let_go(self) -> None:
         """Have no link at present; watches wait for the next."""
@@ -539,7 +378,7 @@ class Client(Verbs):
 
     @property
     def _wants_link(self) -> bool:
-        return bool(self._open or self._patient or self._followings or self._session)
+        return bool(self._requests or self._followings or self._session)
 
     def _see_to_it(self) -> None:
         """Dial where there is something to do and no link to do it by."""

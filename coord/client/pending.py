@@ -179,6 +179,10 @@ class Request(Exchange):
         if deferred is not None:
             deferred.errback(problem)
 
+    def cut_off(self, problem: CoordError) -> CoordError:
+        """Return what to say where ``problem`` ends it: of a write that may be done, `Unknown`."""
+        return Unknown(problem.text) if self.writes and self.was_sent else problem
+
     def close(self) -> None:
         """Let go of what it holds: its timer, its number, its place in the client."""
         self.client.settled(self)
