@@ -17,7 +17,7 @@ from coord.limits import DELETE_NODES_MAX, PATH_BYTES_MAX, SESSION_NODES_MAX
 from coord.paths import ROOT, from_order_key, order_key, parent
 from coord.results import Value
 from coord.store import refusals
-from coord.store.access import ACL, Rules, is_control
+from coord.store.access import ACL, is_control
 from coord.store.draft import Draft
 from coord.store.granting import Granting
 from coord.store.sessions import Session
@@ -196,11 +196,7 @@ class Parts:
             return None
         if part.ephemeral or part.ttl_ms:
             return refusals.rules_stay()
-        try:
-            Rules.parse(part.value)
-        except CoordError as error:
-            return error
-        return None
+        return self._state.access.refusal(part.value)
 
 
 def changed(path: str, old: Version | None, if_rev: int | None) -> CoordError | None:
