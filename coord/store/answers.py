@@ -21,7 +21,7 @@ Answer: TypeAlias = Written | Granted | Queued | Opened | Committed | CoordError
 
 _WRITTEN, _GRANTED, _QUEUED, _COMMITTED, _ERROR, _OPENED = range(6)
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
-_DECODE: Final = msgspec.msgpack.Decoder(tuple[int, *tuple[object, ...]]).decode
+_DECODE: Final = msgspec.msgpack.Decoder(tuple[object, ...]).decode
 _ANSWER_BYTES: Final = 64
 """What an answer takes beside its word and itself."""
 
