@@ -116,9 +116,11 @@ class Standing:
                 commands, answer = self._opened_first(commands, answer, needs.index(True))
         self._coordinator.submit(commands, answer, self.caller)
 
-    def watch(self, glob: Glob, after_rev: int | None, wake: Callable[[], None]) -> Watch:
+    def watch(
+        self, glob: Glob, after_rev: int | None, wake: Callable[[], None], lasting: bool = False
+    ) -> Watch:
         """Watch what this client may read."""
-        return self._coordinator.watch(glob, after_rev, wake, self.caller)
+        return self._coordinator.watch(glob, after_rev, wake, self.caller, lasting=lasting)
 
     def difference(self, glob: Glob, after_rev: int) -> Rows:
         """Compare what this client may read with what was there."""

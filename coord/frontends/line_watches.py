@@ -74,6 +74,7 @@ class Follower:
         self.woken: Callable[[], None] = _nothing
         self._standing = standing
         self._after_rev = request.after_rev
+        self._lasting = False
         self._watch: Watch | None = None
         self._closed = False
 
@@ -110,7 +111,7 @@ class Follower:
 
     def _begin(self) -> Watch:
         """Return the store's watch, or raise what it says."""
-        return self._standing.watch(self.glob, self._after_rev, self._wake)
+        return self._standing.watch(self.glob, self._after_rev, self._wake, self._lasting)
 
     def _wake(self) -> None:
         if not self._closed:
@@ -137,6 +138,7 @@ class Watching(Follower):
         super().__init__(standing, request, glob, tag)
         self._taken: deque[Event] = deque()
         self._diff = request.diff
+        self._lasting = request.lasting
         self.difference: Rows | None = None
         """How what is there differs, where history does not go back so far."""
         self.is_announced = False
@@ -146,6 +148,8 @@ class Watching(Follower):
         """Begin to watch; a difference is one from a revision."""
         if self._diff and self._after_rev is None:
             self.refuse(BadRequest("diff goes with from=N: how what is there differs from then"))
+        elif self._diff and self._lasting:
+            self.refuse(BadRequest("diff tells of all that is there: not with lasting"))
         else:
             super().start()
 
@@ -212,7 +216,10 @@ class Watching(Follower):
                     return False
             if not taken:
                 return watch.ready
-            page.add(self.tag + texts.text(taken.popleft()))
+            event = taken.popleft()
+            if event.ttl_ms:
+                page.add(self.tag + line_reply.lifetime(event))
+            page.add(self.tag + texts.text(event))
         return bool(taken) or watch.ready
 
     def _opened(self, watch: Watch) -> None:

@@ -113,6 +113,8 @@ class Coordinator:
         after_rev: int | None,
         wake: Callable[[], None],
         caller: Caller = CLUSTER,
+        *,
+        lasting: bool = False,
     ) -> Watch:
         """Watch from now, or from a revision on; ``wake`` is called when there is something.
 
@@ -120,7 +122,7 @@ class Coordinator:
             on from.
         :raises Denied: when the caller may read nothing that matches.
         """
-        return self._replicator.store.watch(glob, after_rev, wake, caller)
+        return self._replicator.store.watch(glob, after_rev, wake, caller, lasting=lasting)
 
     def status(self) -> Items:
         """Return how this node is, as ``name=value``."""

@@ -171,9 +171,12 @@ class ICoordinator(Protocol):
         after_rev: int | None,
         wake: Callable[[], None],
         caller: Caller = CLUSTER,
+        *,
+        lasting: bool = False,
     ) -> Watch:
         """Watch from now, or from a revision on; ``wake`` is called when there is something.
 
+        :param lasting: as in `coord.commands.Walk`.
         :raises TooLate: when the history after that revision is gone; it names the oldest one to go
             on from.
         :raises Denied: when the caller may read nothing that matches.

@@ -24,6 +24,7 @@ from coord.results import LockRow, Result, Rows, SessionRow
 from coord.store.answers import Answer
 from coord.store.granting import Granting
 from coord.store.history import Pins
+from coord.store.lasting import Lasting
 from coord.store.lives import Lives
 from coord.store.news import News, Span
 from coord.store.picture import Picture
@@ -69,7 +70,10 @@ class Store:
         self._lives = Lives(state, granting)
         self._writes = Writer(state, granting).by_type | self._lives.by_type
         self._standing = standing = Standing(state)
-        self._reader = Reader(self._tree, self._history, self._rows, state.access, standing.holding)
+        self._lasting = lasting = Lasting(state.tree, state.locks.live.get)
+        self._reader = Reader(
+            self._tree, self._history, self._rows, state.access, standing.holding, lasting
+        )
         self._reads = self._reader.by_type | {
             Outcome: standing.outcome,
             Resume: state.sessions.resume,
@@ -199,15 +203,20 @@ class Store:
         after_rev: int | None,
         wake: Callable[[], None],
         caller: Caller = CLUSTER,
+        *,
+        lasting: bool = False,
     ) -> Watch:
         """Begin to watch what happens after ``after_rev``, or after now.
 
         A watch that begins in the past is ready at once, and ``publish`` will not say so.
         ``after_rev`` may be in the future. Raises `TooLate`, naming the oldest revision to go
         on from, where ``after_rev`` is older than that, and `Denied` where the caller may read
-        nothing that matches.
+        nothing that matches. ``lasting`` as in `coord.commands.Walk`.
         """
-        return self._watches.add(glob, after_rev, wake, caller)
+        watch = self._watches.add(glob, after_rev, wake, caller)
+        if lasting:
+            watch.lasting = self._lasting
+        return watch
 
     def picture(self) -> Picture:
         """Begin an image of all that can be read now; only between batches."""

@@ -19,6 +19,7 @@ from coord.results import Facts, Point, Result, Rows, Value
 from coord.store import log, refusals
 from coord.store.access import Access
 from coord.store.history import History, Pins
+from coord.store.lasting import Lasting
 from coord.store.tree import Directory, Tree, Version
 from coord.store.views import May, Pinned, children, shown, walk
 
@@ -53,6 +54,7 @@ class Reader:
         pins: Pins,
         access: Access,
         holding: Callable[[str], Holding | None] = _unlocked,
+        lasting: Lasting | None = None,
     ) -> None:
         self._tree = tree
         self._live = tree.live
@@ -60,6 +62,7 @@ class Reader:
         self._pins = pins
         self._access = access
         self._holding = holding
+        self._lasting = lasting or Lasting(tree, lambda key: None)
         self._chronicle = log.Chronicle(tree, history)
         self.by_type: dict[type, Callable[[Any, Caller], Result]] = {
             Get: self.get,
@@ -123,7 +126,8 @@ class Reader:
         if isinstance(glob, CoordError):
             return glob
         picture = self._picture(read.rev)
-        rows = walk(picture, glob, read.after, read.limit, self._may(caller))
+        lasting = self._lasting if read.lasting else None
+        rows = walk(picture, glob, read.after, read.limit, self._may(caller), lasting=lasting)
         return Rows(picture.rev, picture.held(rows))
 
     def log(self, read: Log, caller: Caller) -> Result:

@@ -11,6 +11,7 @@ dictionary of untracked values to it.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from operator import attrgetter
 from typing import Final, Generic, TypeVar
 
@@ -177,8 +178,15 @@ class Tree:
 
     def bury(self, stone: Version) -> None:
         """Let a node that is there end with its `tombstone`."""
-        self.keep(self.live.pop(stone.key))
-        self.keep(stone)
+        key = stone.key
+        old = self.live.pop(key)
+        past = self.past.get(key)
+        if past is None:
+            self.past[key] = Shelf([old, stone])
+        elif isinstance(past, Version):
+            self.past[key] = Shelf([past, old, stone])
+        else:
+            past.items += old, stone
 
     def keep(self, version: Version) -> None:
         """Keep a version that is the present one no more, for those who read the past."""
@@ -214,6 +222,16 @@ class Tree:
         if live is not None and live.since > rev:
             found.append(live)
         return found
+
+    def before(self, version: Version) -> Iterator[Version]:
+        """Yield a record of a node and those before it that are kept, newest first."""
+        past = self.past.get(version.key)
+        yield version
+        if isinstance(past, Shelf):
+            place = bisect_right(past.items, version.since - 1, lo=past.start, key=_SINCE)
+            yield from reversed(past.items[past.start : place])
+        elif past is not None and past.since < version.since:
+            yield past
 
     def _older(self, key: str, rev: int) -> Version | None:
         past = self.past.get(key)

@@ -15,8 +15,9 @@ from typing import Final, TypeAlias, TypeVar
 
 from coord.errors import TooLate
 from coord.paths import ROOT, Glob, from_order_key, order_key
-from coord.results import Row
+from coord.results import Aside, Row
 from coord.store.history import Pins
+from coord.store.lasting import Lasting
 from coord.store.tree import Tree
 
 _KEYS_FIRST: Final = 16
@@ -93,12 +94,14 @@ def walk(
     limit: int | None = None,
     may: May | None = None,
     known_rev: int = -1,
-) -> Iterator[Row | str | None]:
+    lasting: Lasting | None = None,
+) -> Iterator[Row | Aside | str | None]:
     """Yield the nodes that match and hold a value, in path order.
 
     :param after: a path; only what comes behind it.
     :param limit: the most rows, 1 or more.
     :param known_rev: of values that did not change after this revision only the path is told.
+    :param lasting: tells what lasts, where that alone is wanted.
     """
     start = order_key(glob.prefix)
     until = start + ("\0" if glob.literal else "\x01")
@@ -114,7 +117,10 @@ def walk(
                 continue
             path = from_order_key(key)
             if glob.matches(path) and (may is None or may(path)):
-                yield Row(path, version.rev, version.value) if version.rev > known_rev else path
+                if lasting is not None:
+                    yield from lasting.rows(path, version, rev)
+                else:
+                    yield Row(path, version.rev, version.value) if version.rev > known_rev else path
                 rows += 1
                 if rows == limit:
                     return

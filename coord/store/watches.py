@@ -30,6 +30,7 @@ from coord.paths import Glob, order_key
 from coord.store import refusals
 from coord.store.access import Access, Rules
 from coord.store.history import History
+from coord.store.lasting import Lasting
 from coord.store.tree import ROOT_KEY, Version, above, event_of
 
 _SCAN_CHANGES_MAX: Final = 2048
@@ -46,7 +47,8 @@ _READ: Final = int(Level.READ)
 class Watch:
     """The changes that match one glob, after revision ``rev``, where it began.
 
-    ``wake`` is called, by whoever called ``publish``, when it becomes ``ready``.
+    ``wake`` is called, by whoever called ``publish``, when it becomes ``ready``. ``lasting`` tells
+    what lasts, where that alone is wanted.
     """
 
     __slots__ = (
@@ -56,6 +58,7 @@ class Watch:
         "_watches",
         "caller",
         "glob",
+        "lasting",
         "prefix",
         "rev",
         "wake",
@@ -66,6 +69,7 @@ class Watch:
     ) -> None:
         self.glob = glob
         self.caller = caller
+        self.lasting: Lasting | None = None
         self.prefix = order_key(glob.prefix)
         self.rev = rev
         self.wake = wake
@@ -116,6 +120,9 @@ class Watch:
         """
         if self._cursor is not None or event.rev <= self._after:
             return False
+        if self.lasting is not None:  # it looks for itself at what lasts
+            self._cursor = (event.rev, index)
+            return True
         if len(self._pending) >= WATCH_PENDING_EVENTS_MAX:
             self._cursor = (event.rev, index)
             return False
@@ -152,7 +159,7 @@ class Watch:
     def _wanted(self, version: Version) -> Event | None:
         if not version.key.startswith(self.prefix):
             return None
-        event = event_of(version)
+        event = event_of(version) if self.lasting is None else self.lasting.event(version)
         return event if event is not None and self.glob.matches(event.path) else None
 
     def _rules(self) -> Rules | None:

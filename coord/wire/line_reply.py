@@ -170,6 +170,11 @@ def aside(told: Aside) -> bytes:
     return b"ITEM %b %b\n" % (told.what.encode(), encode(told.path))
 
 
+def lifetime(seen: Event) -> bytes:
+    """Return ``ITEM ttl=S path``, which a lasting watch tells before such an event."""
+    return aside(Aside(seen.path, f"ttl={seconds(seen.ttl_ms / 1000)}"))
+
+
 def name(child: str) -> bytes:
     """Return ``ITEM name``, one row of a list: a child's name as a path would hold it."""
     return b"ITEM %b\n" % encode(child)

@@ -166,9 +166,11 @@ class LocalCoordinator:
         after_rev: int | None,
         wake: Callable[[], None],
         caller: Caller = CLUSTER,
+        *,
+        lasting: bool = False,
     ) -> Watch:
         """Watch the store."""
-        return self.store.watch(glob, after_rev, wake, caller)
+        return self.store.watch(glob, after_rev, wake, caller, lasting=lasting)
 
     def difference(self, glob: Glob, after_rev: int, caller: Caller = CLUSTER) -> Rows:
         """Compare the store with its past."""
