@@ -257,8 +257,12 @@ class Client(Verbs):
         self._requests.session_over(session, why or NoSession("the session was ended"))
         knowing, self._knowing = self._knowing, set()
         if session.is_doubtful:
+            self._problem = "the session was lost"
+            if self._link in knowing:
+                self._let_go()
             for link in knowing:
-                link.hang_up("its session was lost")
+                link.hang_up(self._problem)
+            self._see_to_it()
 
     # -- for its requests -------------------------------------------------------------------------
     def next_request(self) -> Exchange | None:

@@ -86,6 +86,7 @@ class Living:
     state: str = "unopened"
     credentials: Credentials | None = None
     valid_until: float = 0.0
+    is_lapsed: bool = False
     _kept_at: float = 0.0
     _round: int = 0
     _is_asking: bool = False
@@ -106,6 +107,7 @@ class Living:
     def check(self, life: Life) -> bool:
         """Say whether it holds; where it is overdue, all who want to know are told first."""
         if self.state != "over" and self.is_overdue:
+            self.is_lapsed = True
             life.lose(SessionExpired("no server has confirmed the session in time"))
         return self.state == "attached" or self.state == "adrift"
 

@@ -124,6 +124,7 @@ class Link(Protocol):
         self._turn: IDelayedCall | None = None
         self._tick: IDelayedCall | None = None
         self._parting: IDelayedCall | None = None
+        self._tick_due = 0.0
         self._made_at = 0.0
         self._heard_at = 0.0
         self._asked_quorum_at = 0.0
@@ -131,6 +132,7 @@ class Link(Protocol):
         self._quorum_is_out = False
         self._holders: set[object] = set()
         self._is_lost = False
+        self._is_ending = False
 
     def describe(self) -> str:
         """Return the link in one line."""
@@ -150,7 +152,8 @@ class Link(Protocol):
 
     def hang_up(self, reason: str) -> None:
         """End at once; `ILinkOwner.link_lost` follows."""
-        if not self._is_lost:
+        if not self._is_lost and not self._is_ending:
+            self._is_ending = self.is_leaving = True
             self.reason = reason
             self.transport.abortConnection()
 
@@ -243,6 +246,8 @@ class Link(Protocol):
     def _ticked(self) -> None:
         now = self._clock.seconds()
         patience = self._owner.patience_seconds
+        if now - self._tick_due >= patience / 3:
+            self._heard_at = now  # it was we who slept
         self._tick_later()
         if self._holders:
             return
@@ -261,6 +266,7 @@ class Link(Protocol):
 
     def _tick_later(self) -> None:
         seconds = min(CLIENT_PING_SECONDS, self._owner.patience_seconds / 3)
+        self._tick_due = self._clock.seconds() + seconds
         self._tick = self._clock.callLater(seconds, self._ticked)
 
     def _allowed(self, outcome: Any) -> None:

@@ -102,7 +102,7 @@ class Outstanding:
                 self._queue.popleft()
             elif session is not None and session.is_over:
                 self._orphan(request, _OVER)
-            elif session is not None and not session.is_attached:
+            elif self._has_to_wait(request):
                 self._held.append(self._queue.popleft())
             elif not request.may_go():
                 return None
@@ -110,6 +110,13 @@ class Outstanding:
                 request.link = self._client.current_link()
                 return self._queue.popleft()
         return None
+
+    def _has_to_wait(self, request: Request) -> bool:
+        """Say whether a request waits for the session, or for a write that it may have to see."""
+        session = request.session
+        if session is not None and not session.is_attached:
+            return True
+        return bool(self._held) and not request.tagged
 
     def fail_all(self, problem: Callable[[Request], CoordError]) -> None:
         """Answer all with an error."""

@@ -218,14 +218,12 @@ class Session:
 
     def check(self) -> bool:
         """Say whether it holds; where it is overdue, all who want to know are told first."""
-        if self._living.is_overdue and not self.is_over:
-            self._is_doubtful = True
         return self._living.check(self.life)
 
     @property
     def is_doubtful(self) -> bool:
         """Whether it was given up here, and servers may still keep it alive."""
-        return self._is_doubtful
+        return self._is_doubtful or self._living.is_lapsed
 
     def as_asked(self, timeout_seconds: float | None, margin_seconds: float | None) -> Session:
         """Return it; raise `BadRequest` where it is not as it is asked for."""
