@@ -32,7 +32,7 @@ from typing import Final
 
 from coord.errors import CoordError, NoSession, SessionExpired, Unavailable
 from coord.events import SessionEvent, Trouble
-from coord.limits import RENEW_SECONDS, RENEW_SESSIONS_MAX
+from coord.limits import RENEW_SECONDS, RENEW_SESSIONS_MAX, TICK_SECONDS
 from coord.replicator.deadlines import Deadlines
 from coord.store.news import SessionOver
 from coord.wire.peer import Renew
@@ -403,6 +403,6 @@ class Keeper:
 
 def _ages_ms(piece: list[Kept], now: float) -> tuple[int, ...]:
     """Return how long ago each was heard of; nothing where that is hardly worth a word."""
-    if now - min(kept.marked_at for kept in piece) <= 2 * RENEW_SECONDS:
+    if now - min(kept.marked_at for kept in piece) <= TICK_SECONDS:
         return ()
     return tuple([int((now - kept.marked_at) * 1000) for kept in piece])
