@@ -1,180 +1,211 @@
-"""A store that is obviously right: a whole copy of everything for every revision."""
+"""A store that is obviously right: a whole copy of everything for every revision.
+
+Written from the protocol and not from the store. It scans where the store has an index,
+copies where the store shares, and tries a write on a copy of the world that it throws away
+when the write is refused. What it answers is in `tests.store.twin_reads`, who may do what in
+`tests.store.twin_access`, what a write does to nodes and locks in `tests.store.twin_world`.
+"""
 
 from __future__ import annotations
 
-from coord import paths
-from coord.commands import Add, Delete, Set
-from coord.events import Event, Kind
-from coord.results import Facts
-from tests.test_paths import naive_matches
+import copy
+import hashlib
+from typing import Any
 
-Nodes = dict[str, "Node"]
+from coord.commands import (
+    Add,
+    Caller,
+    Check,
+    Delete,
+    EndSession,
+    Genesis,
+    Lapse,
+    Lock,
+    Look,
+    Once,
+    OpenSession,
+    Outcome,
+    Resume,
+    Revert,
+    Set,
+    Transaction,
+    Unlock,
+)
+from coord.results import Committed, Opened, Queued, Value, Written
+from coord.store.news import Delay, Lifetime, Patience, SessionBegun
+from tests.store.twin_world import Nodes, Refusal, Session, World
 
-
-class Node:
-    """One node in one copy."""
-
-    def __init__(self, value: bytes | None, rev: int, version: int, time_ms: int) -> None:
-        self.value = value
-        self.rev = rev
-        self.created = rev
-        self.version = version
-        self.created_ms = time_ms
-        self.modified_ms = time_ms
-        self.child_rev = 0
-        self.child_version = 0
-
-    def copy(self) -> Node:
-        """Return the same again."""
-        again = Node.__new__(Node)
-        again.__dict__ = dict(self.__dict__)
-        return again
-
-
-def sorted_paths(nodes: Nodes) -> list[str]:
-    """Return paths in path order, by comparing lists of names."""
-    return sorted(nodes, key=lambda path: path.split("/")[1:] if path != "/" else [])
-
-
-def children(nodes: Nodes, path: str) -> set[str]:
-    """Return the names of a node's children by looking at every node."""
-    return {one.rpartition("/")[2] for one in nodes if one != "/" and paths.parent(one) == path}
+OUTCOMES_MAX = 3
+"""How many answers a session remembers here; the test makes the store's bound as small."""
+EXPIRED_MAX = 2
+"""The same for sessions that expired."""
 
 
 class Twin:
-    """All copies, ``copies[N]`` at revision N; and the last numbers of sequential children."""
+    """The world as it is, and ``copies[N]``: all nodes at revision N."""
 
     def __init__(self) -> None:
-        self.copies: list[Nodes] = [{"/": Node(None, 0, 0, 0)}]
-        self.numbers: dict[str, int] = {}
+        self.world = World()
+        self.copies: list[Nodes] = [copy.deepcopy(self.world.nodes)]
+        self.logs: list[list[tuple[Any, ...]]] = [[]]
+        self.news: list[Any] = []
 
     @property
     def rev(self) -> int:
         """The newest revision."""
         return len(self.copies) - 1
 
-    def apply(self, write: Set | Add | Delete, time_ms: int) -> tuple[int, str | None] | str:
-        """Return revision and name, or an error's code."""
-        nodes = {path: node.copy() for path, node in self.copies[-1].items()}
-        path = write.path
-        if isinstance(write, Add) and write.sequential:
-            path = self._numbered(nodes, path)
-        if path == "/ctl" or path.startswith("/ctl/"):
+    # -- writes --------------------------------------------------------------------------
+    def apply(self, write: Any, time_ms: int, caller: Caller) -> Any:
+        """Return what the store should: a result, or an error's code."""
+        return (self._once if isinstance(write, Once) else self._try)(write, time_ms, caller)
+
+    def _try(self, write: Any, time_ms: int, caller: Caller) -> Any:
+        """Do it to a copy of the world, which becomes the world if nothing is wrong."""
+        world = copy.deepcopy(self.world)
+        world.begin(self.rev, time_ms, caller)
+        try:
+            result = _do(world, write)
+        except Refusal as refusal:
+            return refusal.code
+        self.world = world
+        self.copies += world.copies
+        self.logs += world.logs
+        self.news += world.news
+        for session in world.sessions.values():
+            session.outcomes = [
+                (word, world.settled.get(answer, answer) if type(answer) is Queued else answer)
+                for word, answer in session.outcomes
+            ]
+        del world.expired[:-EXPIRED_MAX]
+        return result
+
+    def _once(self, write: Once, time_ms: int, caller: Caller) -> Any:
+        """Do what was not done yet, and remember what was answered."""
+        session = self.world.sessions.get(caller.session)
+        if session is None or write.word in dict(session.outcomes):
+            return self.outcome(write.word, caller)
+        result = self._try(write.write, time_ms, caller)
+        outcomes = self.world.sessions[caller.session].outcomes
+        outcomes.append((write.word, result))
+        del outcomes[:-OUTCOMES_MAX]
+        return result
+
+    # -- what is not of the tree ---------------------------------------------------------
+    def outcome(self, word: str, caller: Caller) -> Any:
+        """Return what ``OUTCOME`` tells."""
+        session = self.world.sessions.get(caller.session)
+        if session is None:
+            return "SESSION_EXPIRED" if caller.session in self.world.expired else "NO_SESSION"
+        return dict(session.outcomes).get(word, "NOENT")
+
+    def answer(self, read: Outcome | Resume, caller: Caller) -> Any:
+        """Return what sessions are asked for."""
+        if isinstance(read, Outcome):
+            return self.outcome(read.word, caller)
+        session = self.world.sessions.get(read.session)
+        if session is None:
+            return "SESSION_EXPIRED" if read.session in self.world.expired else "NO_SESSION"
+        if hashlib.sha256(read.key.encode()).digest() != session.key_hash:
             return "DENIED"
-        code = self._write(nodes, write, path, time_ms)
-        if code is not None:
-            return code
-        if isinstance(write, Add) and write.sequential:
-            self.numbers[paths.parent(write.path)] = int(path[-10:])
-        self._count_children(self.copies[-1], nodes)
-        self.copies.append(nodes)
-        return self.rev, path if isinstance(write, Add) else None
+        return Opened(read.session, session.timeout_ms)
 
-    def _numbered(self, nodes: Nodes, path: str) -> str:
-        number = self.numbers.get(paths.parent(path), 0) + 1
-        while f"{path}{number:010d}" in nodes:
-            number += 1
-        return f"{path}{number:010d}"
-
-    def _write(
-        self, nodes: Nodes, write: Set | Add | Delete, path: str, time_ms: int
-    ) -> str | None:
-        old = nodes.get(path)
-        rev = self.rev + 1
-        if isinstance(write, Delete):
-            return self._delete(nodes, write)
-        if isinstance(write, Add) and old is not None:
-            return "EXISTS"
-        if isinstance(write, Set) and write.if_rev is not None:
-            if old is None and write.if_rev > 0:
-                return "NOENT"
-            if old is not None and (write.if_rev == 0 or old.rev > write.if_rev):
-                return "REV_MISMATCH"
-        if old is None:
-            nodes[path] = Node(write.value, rev, 1, time_ms)
-            above = paths.parent(path)
-            while above not in nodes:
-                nodes[above] = Node(None, rev, 0, time_ms)
-                above = paths.parent(above)
-        else:
-            old.value, old.rev, old.modified_ms = write.value, rev, time_ms
-            old.version += 1
-        return None
-
-    def _delete(self, nodes: Nodes, write: Delete) -> str | None:
-        path = write.path
-        if path == "/":
-            return "DENIED"
-        old = nodes.get(path)
-        if old is None:
-            return "NOENT"
-        if write.if_rev is not None and (write.if_rev == 0 or old.rev > write.if_rev):
-            return "REV_MISMATCH"
-        if children(nodes, path) and not write.tree:
-            return "NOTEMPTY"
-        for one in list(nodes):
-            if one == path or one.startswith(path + "/"):
-                del nodes[one]
-        above = paths.parent(path)
-        while above != "/" and nodes[above].value is None and not children(nodes, above):
-            del nodes[above]
-            above = paths.parent(above)
-        return None
-
-    def _count_children(self, before: Nodes, nodes: Nodes) -> None:
-        for path, node in nodes.items():
-            was = children(before, path) if path in before else set()
-            changes = len(was ^ children(nodes, path))
-            if changes:
-                node.child_version += changes
-                node.child_rev = self.rev + 1
-
-    def facts(self, path: str, rev: int) -> Facts:
-        """Return what ``STAT`` tells."""
-        node = self.copies[rev][path]
-        return Facts(
-            path=path,
-            rev=node.rev,
-            created=node.created,
-            version=node.version,
-            child_rev=node.child_rev,
-            child_version=node.child_version,
-            children=len(children(self.copies[rev], path)),
-            size_bytes=None if node.value is None else len(node.value),
-            created_ms=node.created_ms,
-            modified_ms=node.modified_ms,
-        )
-
-    def names(self, path: str, rev: int) -> list[str]:
-        """Return what ``LIST`` tells."""
-        return sorted(children(self.copies[rev], path))
-
-    def walk(
-        self, glob: str, rev: int, after: str | None = None, limit: int | None = None
-    ) -> list[tuple[str, int, bytes | None]]:
-        """Return what ``WALK`` tells."""
-        nodes = self.copies[rev]
-        order = sorted_paths({**nodes, **({after: Node(None, 0, 0, 0)} if after else {})})
-        if after is not None:
-            order = order[order.index(after) + 1 :]
-        rows = [
-            (path, nodes[path].rev, nodes[path].value)
-            for path in order
-            if nodes[path].value is not None and naive_matches(glob, path)
+    def spans(self) -> list[Any]:
+        """Return the spans of time under way."""
+        found: list[Any] = [
+            Lifetime(path, node.rev, node.ttl_ms)
+            for path, node in self.world.nodes.items()
+            if node.ttl_ms
         ]
-        return rows[:limit]
+        for path, lock in self.world.locks.items():
+            found += [Patience(path, one.session, one.number, one.wait_ms) for one in lock.queue]
+            found += [Delay(path, one.token, one.delay_ms) for one in lock.holders if one.lost]
+        return found
 
-    def events(self, glob: str, after_rev: int) -> list[Event]:
-        """Return what a watch sees from a revision on, by comparing copy with copy."""
-        seen = []
-        for rev in range(max(after_rev, 0) + 1, self.rev + 1):
-            old, new = self.copies[rev - 1], self.copies[rev]
-            for path in sorted_paths({**old, **new}):
-                if not naive_matches(glob, path):
-                    continue
-                value = new[path].value if path in new else None
-                if value is not None and new[path].rev == rev:
-                    seen.append(Event(rev, Kind.SET, path, value))
-                elif path in old and old[path].value is not None and value is None:
-                    seen.append(Event(rev, Kind.DEL, path))
-        return seen
+
+def _do(world: World, write: Any) -> Any:
+    """Do one write to a world; return the result."""
+    match write:
+        case Set() | Revert() | Add() | Delete():
+            path = _do_part(world, write)
+            return Written(world.end_step(), path if isinstance(write, Add) else None)
+        case Lock():
+            return world.lock(write)
+        case Unlock():
+            return Written(world.unlock(write.path))
+        case Transaction():
+            return _do_all(world, write)
+        case OpenSession():
+            session = Session(write.key_hash, write.timeout_ms, world.author, world.time_ms)
+            world.sessions[write.session] = session
+            world.news.append(SessionBegun(write.session, write.timeout_ms))
+            return Opened(write.session, write.timeout_ms)
+        case EndSession():
+            return _end(world, write.session)
+        case Lapse():
+            return _lapse(world, write)
+        case _:
+            assert isinstance(write, Genesis)
+            return _genesis(world, write)
+
+
+def _do_part(world: World, part: Any) -> Any:
+    """Do what may be a part of a transaction; return its row, if it has one."""
+    match part:
+        case Set():
+            world.set(part)
+        case Revert():
+            assert part.value is not None
+            world.set(Set(part.path, part.value, part.if_rev), verb="REVERT")
+        case Add():
+            return world.add(part)
+        case Delete():
+            world.delete(part)
+        case Check():
+            world.guard(part)
+        case _:
+            assert isinstance(part, Look)
+            return world.look(part.path)
+    return None
+
+
+def _do_all(world: World, write: Transaction) -> Committed:
+    """Do all parts in one revision, or nothing."""
+    rows: list[Any] = []
+    for number, part in enumerate(write.parts, 1):
+        try:
+            row = _do_part(world, part)
+        except Refusal as refusal:
+            raise Refusal(f"ABORTED {number} {refusal.code}") from None
+        if isinstance(part, Look) or (isinstance(part, Add) and part.sequential):
+            rows.append(row if not isinstance(row, tuple) else Value(*row))
+    return Committed(world.end_step(), tuple(rows))
+
+
+def _end(world: World, session: str) -> Written:
+    if session not in world.sessions:
+        raise Refusal("SESSION_EXPIRED" if session in world.expired else "NO_SESSION")
+    return Written(world.end_session(session, "END"))
+
+
+def _lapse(world: World, write: Lapse) -> Written:
+    for session in write.sessions:
+        if session in world.sessions:
+            world.end_session(session, "EXPIRE")
+    for node in write.nodes:
+        world.lapse_node(*node)
+    for wait in write.waits:
+        world.lapse_wait(*wait)
+    for delay in write.delays:
+        world.lapse_delay(*delay)
+    return Written(world.rev)
+
+
+def _genesis(world: World, write: Genesis) -> Written:
+    if world.rev == 0:
+        world.put("/ctl/cluster", write.cluster.encode(), "GENESIS")
+        world.close()
+        for name, address in sorted(write.members):
+            world.put(f"/ctl/members/{name}", address.encode(), "GENESIS")
+            world.close()
+    return Written(world.rev)

@@ -1,0 +1,497 @@
+"""A store and its twin, taken through the same life."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from random import Random
+from typing import Any
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from coord.commands import (
+    CLUSTER,
+    Blame,
+    Caller,
+    Get,
+    Level,
+    List,
+    Log,
+    OpenSession,
+    Outcome,
+    Resume,
+    Stat,
+    Walk,
+)
+from coord.errors import Aborted, CoordError, Denied, Lagged, TooLate
+from coord.events import Event
+from coord.paths import Glob
+from coord.results import (
+    Committed,
+    Entry,
+    Granted,
+    LockPlace,
+    LockRow,
+    Row,
+    Rows,
+    SessionRow,
+    Value,
+)
+from coord.store.image import Loading
+from coord.store.machine import Store
+from coord.store.news import PlaceOver
+from coord.store.sessions import key_hash
+from coord.store.watches import Watch
+from tests.store import twin_reads
+from tests.store.strategies_of_sessions import Known
+from tests.store.twin import Twin
+from tests.store.twin_world import Holder
+
+READER = Caller("watcher", "h:1", Level.ADMIN)
+
+
+def plain(result: Any) -> Any:
+    """Return a result as the twin tells it: of an error the code, and which line it names."""
+    if isinstance(result, Aborted):
+        return f"ABORTED {' '.join(result.text.split()[:2])}"
+    if isinstance(result, CoordError):
+        return result.code
+    if isinstance(result, Committed):
+        return Committed(result.rev, tuple(map(plain, result.rows)))
+    if isinstance(result, PlaceOver):
+        return (result.path, result.session, plain(result.result))
+    if isinstance(result, Row):
+        return (result.path, result.rev, result.value)
+    if isinstance(result, Entry):
+        return msgspec.structs.astuple(result)
+    return result
+
+
+def loaded(store: Store, history: int) -> Store:
+    """Return a store made from another one's image."""
+    loading = Loading(history)
+    for piece in store.picture().pieces():
+        loading.feed(piece)
+    return loading.finish()
+
+
+class Reading:
+    """Rows on their way, and what they should be."""
+
+    def __init__(self, rows: Rows, expected: list[Any]) -> None:
+        self.rows = rows
+        self.expected = expected
+        self.seen: list[Any] = []
+        self.is_log = False
+        self.rules: Any = None
+
+    def is_whole(self, horizon: int) -> bool:
+        """Say whether nothing is missing; of a log what history has let go of meanwhile may be."""
+        wanted = (
+            [row for row in self.expected if row[0] > horizon] if self.is_log else self.expected
+        )
+        return self.seen[: len(wanted)] == wanted and self.is_beginning()
+
+    def is_beginning(self) -> bool:
+        """Say whether all that was seen so far is as it should be."""
+        return self.seen == self.expected[: len(self.seen)]
+
+    def pull(self, count: int) -> bool:
+        """Take some; return whether that was all."""
+        iterator: Iterator[Any] = self.rows.rows
+        for _ in range(count):
+            row = next(iterator, self)
+            if row is self:
+                return True
+            if row is not None:
+                self.seen.append(plain(row))
+        return False
+
+
+class Watching:
+    """A watch, where it began, and what it has seen."""
+
+    def __init__(self, watch: Watch, glob: str) -> None:
+        self.watch = watch
+        self.glob = glob
+        self.seen: list[Event] = []
+        self.lagged = False
+
+
+class Life:
+    """A store, a mate that is fed alike and often made anew from an image, and their twin."""
+
+    def __init__(self, test: SynchronousTestCase, history: int, dice: Random) -> None:
+        self.test = test
+        self.history = history
+        self.dice = dice
+        self.store = Store(history)
+        self.mate = Store(history)
+        self.twin = Twin()
+        self.known = Known()
+        self.readings: list[Reading] = []
+        self.watchings: list[Watching] = []
+        self.time_ms = 1000
+        self.opened = 0
+
+    @property
+    def horizon(self) -> int:
+        """The oldest of the last revisions that the store was told to keep."""
+        return max(0, self.twin.rev - self.history + 1)
+
+    def step(self, step: Any, caller: Caller = CLUSTER) -> None:
+        """Take one step."""
+        if isinstance(step, tuple):
+            getattr(self, step[0])(*step[1:])
+        else:
+            self.write(step, caller)
+
+    # -- writes --------------------------------------------------------------------------
+    def write(self, write: Any, caller: Caller = CLUSTER) -> None:
+        """Write to all three."""
+        self.time_ms += 7
+        result = self.store.apply(write, self.time_ms, caller)
+        expected = self.twin.apply(write, self.time_ms, caller)
+        said = f"{write} by {caller}"
+        self.test.assertEqual(plain(result), expected, said)
+        self.test.assertEqual(self.mate.apply(write, self.time_ms, caller), result, said)
+        self.test.assertEqual(self.store.rev, self.twin.rev, said)
+        self.test.assertEqual(self.store.horizon, self.horizon, said)
+        self.hear(said)
+        if isinstance(result, Granted):
+            self.known.tokens.append((getattr(write, "path", "/a"), result.token))
+
+    def hear(self, said: str) -> None:
+        """Compare the news that they tell."""
+        news = self.store.news()
+        self.test.assertEqual(self.mate.news(), news, said)
+        told, self.twin.news = self.twin.news, []
+        self.test.assertEqual(in_order(news), in_order(told), said)
+        self.known.spans = self.twin.spans()
+        self.known.rev = self.twin.rev
+
+    def open(self) -> None:
+        """Open a session for somebody."""
+        self.opened += 1
+        session = f"{self.opened:016x}"
+        self.known.sessions.append(session)
+        opening = OpenSession(session, key_hash(f"key-{session}"), 1000 * self.opened)
+        self.write(opening, Caller("ann", "h:2", Level.WRITE))
+
+    def turn(self) -> None:
+        """End a batch and a turn."""
+        for store in (self.store, self.mate):
+            store.seal()
+            for watch in store.publish():
+                self.test.assertTrue(watch.ready)
+        self.test.assertEqual(self.mate.digest, self.store.digest)
+
+    # -- reads ---------------------------------------------------------------------------
+    def rev(self, back: int | None) -> int | None:
+        """Return the revision meant."""
+        return None if back is None else max(0, self.twin.rev - back)
+
+    def refused(self, result: Any, rev: int | None) -> bool:
+        """Say whether ``rev`` cannot be read, and see that the store says so."""
+        if rev is None or self.horizon <= rev <= self.twin.rev:
+            return False
+        self.test.assertEqual(result.code, "TOO_LATE" if rev < self.horizon else "BAD_REQUEST")
+        return True
+
+    def shut(self, result: Any, caller: Caller) -> bool:
+        """Say whether a caller may read nothing at all, and see that the store says so."""
+        if not twin_reads.access(self.twin, caller).is_shut():
+            return False
+        self.test.assertEqual(plain(result), "DENIED")
+        return True
+
+    def get(self, path: str, back: int | None, caller: Caller = READER) -> None:
+        """Read a node and its facts."""
+        rev = self.rev(back)
+        value = self.store.answer(Get(path, rev=rev), caller)
+        facts = self.store.answer(Stat(path, rev=rev), caller)
+        if not twin_reads.access(self.twin, caller).may_read(path):
+            self.test.assertEqual((plain(value), plain(facts)), ("DENIED", "DENIED"))
+            return
+        if self.refused(value, rev) or self.refused(facts, rev):
+            return
+        at = self.twin.rev if rev is None else rev
+        node = self.twin.copies[at].get(path)
+        if node is None:
+            self.test.assertEqual((plain(value), plain(facts)), ("NOENT", "NOENT"))
+            return
+        self.test.assertEqual(facts, twin_reads.facts(self.twin, path, rev))
+        wanted = "ISDIR" if node.value is None else Value(node.rev, node.value)
+        self.test.assertEqual(plain(value), wanted)
+
+    def blame(self, path: str, caller: Caller = READER) -> None:
+        """Ask who gave a node its value."""
+        entry = self.store.answer(Blame(path), caller)
+        self.test.assertEqual(plain(entry), twin_reads.blame(self.twin, path, caller))
+
+    def names(self, path: str, back: int | None, caller: Caller = READER) -> None:
+        """Begin to list children."""
+        rev = self.rev(back)
+        result = self.store.answer(List(path, rev=rev), caller)
+        if not twin_reads.access(self.twin, caller).may_list(path):
+            self.test.assertEqual(plain(result), "DENIED")
+            return
+        if self.refused(result, rev):
+            return
+        at = self.twin.rev if rev is None else rev
+        expected = twin_reads.names(self.twin, path, at, caller)
+        if isinstance(expected, str):
+            self.test.assertEqual(plain(result), expected)
+        else:
+            self.begin(result, at, expected)
+
+    def walk(
+        self,
+        glob: str,
+        back: int | None,
+        after: str | None,
+        limit: int | None,
+        caller: Caller = READER,
+    ) -> None:
+        """Begin to walk."""
+        rev = self.rev(back)
+        result = self.store.answer(Walk(glob, rev=rev, after=after, limit=limit), caller)
+        if self.refused(result, rev) or self.shut(result, caller):
+            return
+        at = self.twin.rev if rev is None else rev
+        self.begin(result, at, twin_reads.walk(self.twin, glob, at, caller, after, limit))
+
+    def log(self, glob: str, limit: int | None, caller: Caller = READER) -> None:
+        """Begin to read who changed what."""
+        result = self.store.answer(Log(glob, limit=limit), caller)
+        if self.shut(result, caller):
+            return
+        expected = twin_reads.log(self.twin, glob, self.horizon, caller, limit)
+        self.begin(result, self.twin.rev, expected)
+        self.readings[-1].is_log = True
+
+    def difference(self, glob: str, back: int | None, caller: Caller = READER) -> None:
+        """Begin to read what has changed since a revision that may be long gone."""
+        after = self.rev(back or 0) or 0
+        expected = twin_reads.difference(self.twin, glob, after, caller)
+        try:
+            result = self.store.difference(Glob.parse(glob.encode()), after, caller)
+        except Denied:
+            self.test.assertEqual(expected, [])
+        else:
+            self.begin(result, self.twin.rev, expected)
+
+    def ask_sessions(self, caller: Caller, word: str) -> None:
+        """Ask what sessions are asked for, with the right key and a wrong one."""
+        session = caller.session
+        for read in (
+            Outcome(word),
+            Resume(session, f"key-{session}"),
+            Resume(session, "another"),
+            Resume("no such session", ""),
+        ):
+            result = self.store.answer(read, caller)
+            self.test.assertEqual(plain(result), self.twin.answer(read, caller), f"{read} {caller}")
+
+    def tables(self) -> None:
+        """Compare what people are shown of sessions and locks, and all that the owner needs."""
+        for store in (self.store, self.mate):
+            self.test.assertEqual(store.sessions(), session_rows(self.twin))
+            self.test.assertEqual(store.locks(), lock_rows(self.twin))
+            self.test.assertEqual(in_order(store.spans()), in_order(self.twin.spans()))
+            timeouts = {name: one.timeout_ms for name, one in self.twin.world.sessions.items()}
+            self.test.assertEqual(dict(store.timeouts_ms), timeouts)
+            for session in self.known.sessions:
+                if session in self.twin.world.sessions:
+                    cost = twin_reads.end_cost(self.twin, session)
+                    self.test.assertEqual(store.nodes_of(session), cost)
+                for path, lock in self.twin.world.locks.items():
+                    place = lock.place(session)
+                    number = None if place is None else place.number
+                    self.test.assertEqual(store.place(path, session), number)
+
+    def begin(self, result: Any, rev: int, expected: list[Any]) -> None:
+        """Keep rows that were begun."""
+        assert isinstance(result, Rows), result
+        self.test.assertEqual(result.rev, rev)
+        reading = Reading(result, expected)
+        reading.rules = self.rules()
+        self.readings.append(reading)
+
+    def rules(self) -> Any:
+        """Return something that changes when the rules of access do."""
+        node = self.twin.copies[-1].get("/ctl/acl")
+        return None if node is None else node.rev
+
+    def pull(self, count: int) -> None:
+        """Read on in all that was begun; rows are shown by the rules of the moment."""
+        for reading in list(self.readings):
+            if reading.rules != self.rules():
+                reading.rows.close()
+                self.readings.remove(reading)
+                continue
+            if reading.pull(count):
+                whole = reading.is_whole(self.horizon)
+                self.test.assertTrue(whole, f"{reading.seen} instead of {reading.expected}")
+                self.readings.remove(reading)
+
+    def drop(self, which: int) -> None:
+        """Give up reading one."""
+        if which < len(self.readings):
+            reading = self.readings.pop(which)
+            if reading.rules == self.rules():
+                self.test.assertTrue(reading.is_beginning())
+            reading.rows.close()
+
+    # -- watches -------------------------------------------------------------------------
+    def watch(self, glob: str, back: int | None) -> None:
+        """Begin to watch."""
+        after = None if back is None else max(0, self.twin.rev - back)
+        compiled = Glob.parse(glob.encode())
+        if after is not None and after < self.horizon:
+            with self.test.assertRaises(TooLate) as raised:
+                self.store.watch(compiled, after, lambda: None)
+            self.test.assertIn(f"from revision {self.horizon} ", raised.exception.text)
+            return
+        watch = self.store.watch(compiled, after, lambda: None)
+        self.test.assertEqual(watch.rev, self.twin.rev if after is None else after)
+        self.watchings.append(Watching(watch, glob))
+
+    def look_back(self, glob: str, caller: Caller) -> None:
+        """Watch all of the kept past with a caller's rights, and leave."""
+        expected = twin_reads.events(self.twin, glob, self.horizon, caller)
+        try:
+            watch = self.store.watch(Glob.parse(glob.encode()), self.horizon, lambda: None, caller)
+        except Denied:
+            self.test.assertEqual(expected, [])
+            return
+        seen = []
+        while watch.ready:
+            seen += watch.take(7)
+        watch.close()
+        self.test.assertEqual(seen, expected)
+
+    def take(self, which: int, limit: int) -> None:
+        """Take events from one watch."""
+        if which >= len(self.watchings):
+            return
+        watching = self.watchings[which]
+        try:
+            events = watching.watch.take(limit)
+        except Lagged as error:
+            self.test.assertIn(f"revision {self.horizon}", error.text)
+            last = watching.seen[-1].rev if watching.seen else watching.watch.rev
+            self.test.assertLessEqual(last, self.horizon)
+            self.test.assertFalse(watching.watch.ready)
+            watching.lagged = True
+            self.watchings.remove(watching)
+        else:
+            self.test.assertLessEqual(len(events), limit)
+            watching.seen += events
+        expected = twin_reads.events(self.twin, watching.glob, watching.watch.rev, READER)
+        self.test.assertEqual(watching.seen, expected[: len(watching.seen)])
+
+    # -- images --------------------------------------------------------------------------
+    def reload(self) -> None:
+        """Go on with a mate made from an image, and see that it is the same store."""
+        self.store.seal()
+        self.mate.seal()
+        pieces = [piece for piece in self.store.picture().pieces() if piece]
+        again = loaded(self.store, self.history)
+        self.test.assertEqual((again.rev, again.digest), (self.store.rev, self.store.digest))
+        self.test.assertEqual(again.horizon, self.store.horizon)
+        self.test.assertEqual([one for one in again.picture().pieces() if one], pieces)
+        self.mate = again
+        self.tables()
+
+    def finish(self) -> None:
+        """Read everything to its end and see that nothing is missing or left over."""
+        while self.readings:
+            self.pull(5)
+        self.turn()
+        for watching in list(self.watchings):
+            while watching.watch.ready:
+                self.take(self.watchings.index(watching), 2)
+            if not watching.lagged:
+                expected = twin_reads.events(self.twin, watching.glob, watching.watch.rev, READER)
+                self.test.assertEqual(watching.seen, expected)
+            watching.watch.close()
+        self.test.assertEqual(self.store.watch_count, 0)
+        self.see_nothing_kept()
+
+    def see_nothing_kept(self) -> None:
+        """See that a store from an image, which begins with what it needs, has no less."""
+        again = loaded(self.store, self.history)
+        self.test.assertEqual(kept(self.store), kept(again))
+        for at in range(self.horizon, self.twin.rev + 1):
+            expected = twin_reads.walk(self.twin, "/**", at, READER)
+            self.begin(self.store.answer(Walk("/**", rev=at), READER), at, expected)
+        for path in self.twin.copies[-1]:
+            self.names(path, None)
+            self.get(path, 0)
+            self.get(path, None)
+        while self.readings:
+            self.pull(50)
+
+
+def in_order(news: Any) -> list[Any]:
+    """Return news in an order of their own, errors as codes."""
+    return sorted((plain(one) for one in news), key=repr)
+
+
+def in_path_order(paths: Iterable[str]) -> list[str]:
+    """Return paths in path order."""
+    return sorted(paths, key=lambda path: path.split("/"))
+
+
+def session_rows(twin: Twin) -> list[SessionRow]:
+    """Return the sessions as people see them."""
+    locks = twin.world.locks.items()
+    return [
+        SessionRow(
+            session=name,
+            author=one.author,
+            opened_ms=one.opened_ms,
+            timeout_ms=one.timeout_ms,
+            nodes=twin_reads.nodes_of(twin, name),
+            locks=tuple(in_path_order(path for path, lock in locks if lock.find(name))),
+            waits=tuple(in_path_order(path for path, lock in locks if lock.place(name))),
+        )
+        for name, one in twin.world.sessions.items()
+    ]
+
+
+def lock_rows(twin: Twin) -> list[LockRow]:
+    """Return the locks as people see them."""
+    return [
+        LockRow(
+            path,
+            tuple(lock_place(one, one.token) for one in lock.holders),
+            tuple(lock_place(one, None) for one in lock.queue),
+        )
+        for path, lock in (
+            (path, twin.world.locks[path]) for path in in_path_order(twin.world.locks)
+        )
+    ]
+
+
+def lock_place(one: Holder, token: int | None) -> LockPlace:
+    """Return a holder or a place as people see it."""
+    return LockPlace(
+        session=one.session,
+        author=one.author,
+        since_ms=one.since_ms,
+        shared=one.shared,
+        token=token,
+        is_lost=one.lost,
+    )
+
+
+def kept(store: Store) -> tuple[list[str], dict[str, list[int]]]:
+    """Return the keys that a store knows, and from when it has older versions of them."""
+    tree = store._tree
+    older = {}
+    for key, past in tree.past.items():
+        items = [past] if hasattr(past, "since") else past.items[past.start :]
+        older[key] = [version.since for version in items]
+    return tree.order.span("", "\x01", 1 << 30), older
