@@ -398,6 +398,8 @@ class Conversation:
         if self._pending() > 1:
             return None
         self._quit = True
+        for locking in self._lockings:  # nothing is said after the last words
+            locking.close()
         self.standing.end_own()
         return lines
 

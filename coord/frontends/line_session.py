@@ -153,7 +153,10 @@ class Standing:
     def perform(self, request: Session, tell: Tell) -> None:
         """Do what ``SESSION`` asks; ``tell`` gets the reply, once."""
         given = [request.timeout_ms is not None, request.resume is not None]
-        if sum([*given, request.keep, request.end]) > 1:
+        refusal = self.refusal()
+        if refusal is not None:  # or nobody in particular could open as many as there may be
+            tell(line_reply.error(refusal))
+        elif sum([*given, request.keep, request.end]) > 1:
             tell(line_reply.error(BadRequest("SESSION takes one option at a time")))
         elif self._is_opening:
             self._after_opening.append(partial(self.perform, request, tell))
