@@ -261,7 +261,7 @@ VERBS: Final[tuple[Verb, ...]] = (
         ),
         replies="OK QUEUED",
         help="Inside a transaction: it is done only if this holds.",
-        example=("CHECK token=9 /leader", "  OK QUEUED"),
+        example=("BEGIN", "  OK QUEUED", "CHECK token=9 /leader", "  OK QUEUED"),
     ),
     Verb(
         name="COMMIT",
