@@ -39,6 +39,7 @@ from coord.results import Granted, Items, LockRow, Result, Rows, SessionRow, Val
 from coord.store.sessions import key_hash
 from coord.store.watches import Watch
 
+_MAY_REVERT: Final = frozenset({Revert, Once})
 _ID_BYTES: Final = 8
 _KEY_BYTES: Final = 24
 
@@ -69,18 +70,22 @@ class Coordinator:
         """
         deadline = self._replicator.now() + self._request_seconds
         group = Group(commands, answer, deadline, caller)
+        if not _MAY_REVERT.isdisjoint(map(type, group.writes)):
+            group = self._with_values(group)
+        self._hand_over(group)
+
+    def _hand_over(self, group: Group) -> None:
         if group.writes:
-            if any(isinstance(_plain(one), Revert) for one in group.writes):
-                self._look_up(group)
-            else:
-                self._replicator.write(group)
+            self._replicator.write(group)
+        elif not group.commands:
+            group.settle(())
         elif group.is_local:
             self._replicator.answer(group)
         else:
             self._replicator.read(group)
 
-    def _look_up(self, group: Group) -> None:
-        """Give each `Revert` its value before the group goes on; one without is refused here."""
+    def _with_values(self, group: Group) -> Group:
+        """Return a group in which each `Revert` has its value; one without is refused here."""
         found = [self._with_value(one, group.caller) for one in group.commands]
         commands = [one for one in found if not isinstance(one, CoordError)]
 
@@ -88,13 +93,10 @@ class Coordinator:
             done = iter(results)
             group.settle([one if isinstance(one, CoordError) else next(done) for one in found])
 
-        if commands:
-            self.submit(commands, settle, group.caller)
-        else:
-            settle(())
+        return Group(commands, settle, group.deadline, group.caller)
 
     def _with_value(self, command: Write | Read, caller: Caller) -> Write | Read | CoordError:
-        revert = _plain(command)
+        revert = command.write if isinstance(command, Once) else command
         if not isinstance(revert, Revert) or revert.value is not None:
             return command
         store = self._replicator.store
@@ -163,8 +165,3 @@ class Coordinator:
     def locks(self) -> list[LockRow]:
         """Return the locks in path order, as this node has them."""
         return self._replicator.store.locks()
-
-
-def _plain(command: Write | Read) -> Write | Read:
-    """Return the write itself, of one that has an id."""
-    return command.write if isinstance(command, Once) else command

@@ -98,7 +98,7 @@ class Attachment:
 
     def touch(self) -> None:
         """Take note that the client was heard of."""
-        if not self.kept.is_marked and not self.is_own and self.told is not None:
+        if not self.is_own and self.told is not None:
             self._keeper.mark(self.kept)
 
     def keep(self, told: Confirmed) -> None:
@@ -181,7 +181,7 @@ class Keeper:
         if own:
             kept.own += 1
             self._marks.set(kept, self._now() + kept.timeout_seconds / MARKS_PER_TIMEOUT)
-        elif not kept.is_marked:
+        else:
             self.mark(kept)
         return attachment
 
@@ -196,10 +196,10 @@ class Keeper:
 
     def mark(self, kept: Kept) -> None:
         """Take note that a session was heard of: the leader is to know."""
-        if kept.over is not None:
+        kept.marked_at = self._now()
+        if kept.is_marked or kept.over is not None:
             return
         kept.is_marked = True
-        kept.marked_at = self._now()
         self._marked[kept] = None
         if kept.doubted_at is None:
             kept.doubted_at = kept.marked_at

@@ -112,6 +112,25 @@ class Tracing(Case):
         self.assertFalse(traces.is_on)
         self.assertEqual(trace.take(100), [])
 
+    def test_renews(self) -> None:
+        """That sessions are told and confirmed shows among the beats, at both ends."""
+        self.found(3)
+        leader, (name, _) = self.leader(), self.followers()
+        opening, _ = self.nodes[name].coordinator.new_session(10_000)
+        self.submit(name, opening)
+        self.advance(0.1)
+        traces = [
+            self.nodes[one].replicator.traces.open(lambda: None, beats=beats)
+            for one, beats in ((leader, True), (name, True), (name, False))
+        ]
+        self.nodes[name].coordinator.attach(opening.session, lambda event: None, own=False)
+        self.advance(0.2)
+        at_leader, at_follower, plain = ("\n".join(one.take(1000)) for one in traces)
+        for lines in (at_leader, at_follower):
+            self.assertIn(f"{name} -> {leader} Renew 1 of 1 sessions", lines)
+            self.assertIn(f"{leader} -> {name} Renewed 1", lines)
+        self.assertNotIn("Renew", plain)
+
     def test_not_read(self) -> None:
         """A trace that nobody reads keeps so many lines and then counts what it lost."""
         traces = Traces("n1", lambda: 1.0)

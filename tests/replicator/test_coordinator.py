@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from coord.commands import Get, Set, Sync
-from coord.errors import Unavailable, Unknown
+from coord.commands import Blame, Caller, Get, Level, Once, Revert, Set, Sync
+from coord.errors import Denied, NoEntry, RevisionMismatch, Unavailable, Unknown
 from coord.paths import Glob
 from coord.paxos.messages import Accept, Query
 from coord.paxos.timing import Timing
 from coord.replicator.replicator import Tuning
-from coord.results import Point, Value, Written
-from tests.replicator.case import Case
+from coord.results import Entry, Point, Value, Written
+from tests.replicator.case import Asked, Case
 
 
 class Reads(Case):
@@ -188,6 +188,95 @@ class Fates(Case):
         self.advance(0.2)
         self.assertEqual(len(asked), 2)
         self.assertTrue(all(isinstance(one.results[0], Written) for one in asked))
+
+
+class Reverts(Case):
+    """Setting back what a node held at a revision."""
+
+    def setUp(self) -> None:
+        """Begin with a node that was set three times."""
+        super().setUp()
+        self.found(3)
+        for value in (b"1", b"2", b"3"):
+            self.set("n1", "/a", value)
+        self.advance(0.2)
+
+    def test_value(self) -> None:
+        """The node that is asked looks the value up; every node has it then."""
+        asked = self.submit("n2", Revert("/a", self.base + 1))
+        self.advance(0.2)
+        self.assertEqual(asked.results, [Written(self.base + 4)])
+        for name in self.nodes:
+            self.assertEqual(self.value(name, "/a"), Value(self.base + 4, b"1"))
+
+    def test_checked(self) -> None:
+        """It is refused as any write is where the node has changed."""
+        asked = self.submit("n2", Revert("/a", self.base + 1, if_rev=self.base + 2))
+        self.advance(0.2)
+        self.assertIsInstance(asked.results[0], RevisionMismatch)
+
+    def test_among_others(self) -> None:
+        """One that cannot be done is answered in its place; what stands beside it is done."""
+        revert = Revert("/nothing", self.base + 1)
+        later = Revert("/a", self.base + 100)
+        asked = self.submit("n2", Set("/b", b"x"), revert, Get("/a"), later, Set("/c", b"x"))
+        self.advance(0.2)
+        kinds = [type(one) for one in asked.results]
+        self.assertEqual(kinds, [Written, NoEntry, Value, Unavailable, Written])
+
+    def test_nothing_else(self) -> None:
+        """A group of which nothing can be done is answered at once."""
+        asked = self.submit("n2", Revert("/nothing", 1))
+        self.assertIsInstance(asked.results[0], NoEntry)
+
+    def test_with_an_id(self) -> None:
+        """It may have an id as every write; the second time it is answered, not done."""
+        door = self.nodes["n2"].coordinator
+        opening, _ = door.new_session(10_000)
+        caller = Caller("ann", "", Level.WRITE, opening.session)
+        first, again = Asked(), Asked()
+        door.submit([opening, Once("w", Revert("/a", self.base + 1))], first, caller)
+        self.advance(0.2)
+        door.submit([Once("w", Revert("/a", self.base + 1))], again, caller)
+        self.advance(0.2)
+        self.assertEqual(first.results[1:], [Written(self.base + 4)])
+        self.assertEqual(again.results, [Written(self.base + 4)])
+        self.assertEqual(self.rev("n1"), self.base + 4)
+
+    def test_unreadable(self) -> None:
+        """Nobody sets back what they may not read."""
+        asked = Asked()
+        caller = Caller("ann", "", Level.NONE)
+        self.nodes["n2"].coordinator.submit([Revert("/a", self.base + 1)], asked, caller)
+        self.assertIsInstance(asked.results[0], Denied)
+
+
+class Callers(Case):
+    """Who asked stays with what was asked, wherever it is done."""
+
+    def test_rights(self) -> None:
+        """Rights are looked at for each caller of a batch, and for reads among writes."""
+        self.found(3)
+        answers = [Asked(), Asked()]
+        reader, writer = Caller("ann", "", Level.READ), Caller("bob", "", Level.WRITE)
+        door = self.nodes[self.followers()[0]].coordinator
+        for caller, asked in zip((reader, writer), answers, strict=True):
+            door.submit([Set("/a", caller.who.encode()), Get("/a")], asked, caller)
+        self.advance(0.2)
+        first, second = answers
+        self.assertEqual([type(one) for one in first.results], [Denied, NoEntry])
+        self.assertEqual([type(one) for one in second.results], [Written, Value])
+
+    def test_authors(self) -> None:
+        """Every node tells who changed what."""
+        self.found(3)
+        caller = Caller("ann", "10.0.0.7:1", Level.WRITE)
+        self.nodes["n1"].coordinator.submit([Set("/a", b"x")], Asked(), caller)
+        self.advance(0.2)
+        for name in self.nodes:
+            (entry,) = self.submit(name, Blame("/a", local=True)).results
+            assert isinstance(entry, Entry)
+            self.assertEqual((entry.author, entry.verb), ("ann@10.0.0.7:1", "SET"))
 
 
 class Watching(Case):

@@ -216,6 +216,19 @@ class Repeating(Case):
         self.assertLess(ages["t"], 3500)
         self.assertTrue(own.events)
 
+    def test_last_heard(self) -> None:
+        """Its age is that of the last word, not of the first that could not be told."""
+        client = Client(self.keeper, "s")
+        self.advance(1.0)
+        self.serves = False
+        for _ in range(5):
+            client.attachment.touch()
+            self.advance(1.0)
+        self.sent.clear()
+        self.serves = True
+        self.advance(0.2)
+        self.assertLess(abs(self.sent[0].ages_ms[0] - 1000), 150)
+
     def test_lost(self) -> None:
         """A session that the leader calls lost is in doubt, no more: it is told again."""
         self.answers = False
