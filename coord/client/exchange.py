@@ -14,13 +14,22 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import unquote
 
 from coord import commands, paths
 from coord.client.errors import Junk
 from coord.client.replies import Allowed, Credentials, Done, End, Item, Reply, Taken
 from coord.client.requests import lines, named
 from coord.client.rows import Entries, Names, Page
-from coord.errors import CoordError, Denied, IsDirectory, NoEntry, Unknown
+from coord.errors import (
+    Aborted,
+    CoordError,
+    Denied,
+    IsDirectory,
+    NoEntry,
+    Overloaded,
+    Unknown,
+)
 from coord.events import Event
 from coord.results import (
     Committed,
@@ -67,6 +76,7 @@ _ANSWERS: Final[dict[type, tuple[type, ...]]] = {
 }
 _POINTS: Final = (commands.Sync, commands.Rev, commands.Unwatch)
 _OF_A_LOOK: Final = (NoEntry, IsDirectory, Denied)
+_TOO_MUCH: Final = re.compile(r"[0-9]+ OVERLOADED ")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z")
 
 
@@ -168,6 +178,8 @@ class Exchange:
         if due < len(looks) and looks[due] and isinstance(reply, _OF_A_LOOK):
             self.rows = [*(self.rows or ()), reply]
             return None
+        if isinstance(reply, Aborted) and _TOO_MUCH.match(reply.text):
+            return Overloaded(reply.text)  # the server had no room for it at that moment
         return reply
 
     def _looks(self) -> list[bool]:
@@ -232,4 +244,5 @@ def _entry(text: bytes) -> Entry:
         raise Junk(f"no time: {said[:40]}")
     moment = datetime.fromisoformat(said.removesuffix("Z")).replace(tzinfo=UTC)
     time_ms = round(moment.timestamp() * 1000)
-    return Entry(int(rev), paths.decode(path), verb.decode(), author.decode(), time_ms)
+    who = "" if author == b"-" else unquote(author.decode())
+    return Entry(int(rev), paths.decode(path), verb.decode().removesuffix("-"), who, time_ms)

@@ -181,7 +181,8 @@ class Request(Exchange):
 
     def cut_off(self, problem: CoordError) -> CoordError:
         """Return what to say where ``problem`` ends it: of a write that may be done, `Unknown`."""
-        return Unknown(problem.text) if self.writes and self.was_sent else problem
+        may_be_done = self.writes and self.was_sent and not self.locks
+        return Unknown(problem.text) if may_be_done else problem
 
     def close(self) -> None:
         """Let go of what it holds: its timer, its number, its place in the client."""

@@ -261,4 +261,8 @@ def _facts(path: str, facts: dict[str, str]) -> Facts:
         modified_ms=int(facts["modified_ms"]),
         owner=None if facts["owner"] == "-" else facts["owner"],
         ttl_seconds=None if facts["ttl"] == "-" else float(facts["ttl"]),
+        holders=tuple(facts["holder"].split(",")) if facts.get("holder", "-") != "-" else (),
+        shared=facts.get("shared") == "yes",
+        token=int(facts["token"]) if facts.get("token", "-") != "-" else None,
+        waiting=int(facts.get("waiting", "0")),
     )

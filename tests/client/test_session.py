@@ -19,8 +19,9 @@ class SessionCase(ClientCase):
     def setUp(self) -> None:
         """Start the servers."""
         super().setUp()
-        self.second.coordinator.holds = self.first.coordinator.holds
-        self.second.coordinator.places = self.first.coordinator.places
+        one, other = self.first.coordinator, self.second.coordinator
+        other.holds, other.places, other.patience = one.holds, one.places, one.patience
+        other.new_session = one.new_session  # type: ignore[method-assign]  # no id twice
 
     def open(self, timeout_seconds: float = 10.0) -> Session:
         """Return an open session."""

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from coord.frontends.line import LineFactory
+from coord.replicator.places import Places
 from coord.store.machine import Store
 from tests.frontends.local import LocalCoordinator
 
@@ -123,6 +124,7 @@ class Server:
         self.coordinator = LocalCoordinator()
         if store is not None:
             self.coordinator.store = store
+            self.coordinator.places = Places(store)
         self.factory: Any = LineFactory(clock, self.coordinator)
         self.is_up = True
         self.is_frozen = False
