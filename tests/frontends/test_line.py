@@ -12,6 +12,26 @@ from coord.frontends.line import LineFactory
 from coord.limits import VALUE_BYTES_MAX
 from tests.frontends.local import Answer, Client, LocalCoordinator
 
+KEYBOARD = (
+    ("SET /message hello, world\n", "OK 5\n"),
+    ("GET /message\n", "VALUE 5 hello, world\n"),
+    (
+        "SET if=0 /message again\n",
+        "ERR REV_MISMATCH /message was last changed at revision 5\n",
+    ),
+    ("#w WATCH /services/**\n", "#w OK 5\n"),
+    (
+        "ADD ephemeral /services/web/10.0.0.7:80 up\n",
+        "OK 6 /services/web/10.0.0.7:80\n#w EVENT 6 set /services/web/10.0.0.7:80 up\n",
+    ),
+    ("LOCK /leader/batch host-7\n", "OK 7\n"),
+    ("BEGIN\n", "OK QUEUED\n"),
+    ("CHECK token=7 /leader/batch\n", "OK QUEUED\n"),
+    ("SET /jobs/last 2026-11-20\n", "OK QUEUED\n"),
+    ("COMMIT\n", "OK 8\n"),
+)
+"""The session at the keyboard of the protocol's page: what is typed, and what comes back."""
+
 
 class LineCase(SynchronousTestCase):
     """A node alone, and clients of it."""
@@ -45,17 +65,8 @@ class Verbs(LineCase):
     def test_keyboard(self) -> None:
         """The session at the keyboard goes as the protocol's page shows it."""
         self.hold("SET /a 1\n  OK 1\nSET /b 2\n  OK 2\nSET /c 3\n  OK 3\nSET /d 4\n  OK 4")
-        self.hold("SET /message hello, world\n  OK 5")
-        self.hold("GET /message\n  VALUE 5 hello, world")
-        self.hold(
-            "SET if=0 /message again\n  ERR REV_MISMATCH /message was last changed at revision 5"
-        )
-        self.hold("#w WATCH /services/**\n  #w OK 5")
-        self.hold(
-            "ADD /services/web/10.0.0.7:80 up\n"
-            "  OK 6 /services/web/10.0.0.7:80\n"
-            "  #w EVENT 6 set /services/web/10.0.0.7:80 up"
-        )
+        for request, reply in KEYBOARD:
+            self.assertEqual(self.client.ask(request.encode()).decode(), reply)
 
     def test_values(self) -> None:
         """GET answers with the value and its revision, now or as it was."""

@@ -112,8 +112,10 @@ class Nobody(GateCase):
 
     def test_denied(self) -> None:
         """Nothing of the tree or of the node is told."""
-        for line in (b"GET /a", b"GET local /a", b"STAT /a", b"SET /a 1", b"DEL /a", b"REV",
-                     b"STATUS", b"MEMBERS", b"SESSION", b"WATCH /**", b"WAIT /**", b"#t REV"):  # fmt: skip
+        for line in (
+            *(b"GET /a", b"GET local /a", b"STAT /a", b"SET /a 1", b"DEL /a", b"WATCH /**"),
+            *(b"WAIT /**", b"REV", b"#t REV", b"STATUS", b"MEMBERS", b"SESSION", b"SESSION end"),
+        ):
             reply = self.client.ask(line + b"\n")
             self.assertIn(b"ERR DENIED ", reply, repr(line))
         self.assertEqual(self.coordinator.rev, 0)

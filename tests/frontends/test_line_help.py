@@ -65,7 +65,7 @@ class Lessons(LineCase):
         """What an example types is understood."""
         for verb in VERBS:
             typed = [line for line in verb.example if not line.startswith("  ")]
-            reply = self.client.ask("".join(f"{line}\n" for line in typed).encode())
+            reply = self.connect().ask("".join(f"{line}\n" for line in typed).encode())
             self.assertNotIn(b"BAD_", reply)
 
     def test_unknown(self) -> None:
