@@ -169,6 +169,14 @@ class Life:
         self.test.assertEqual(in_order(news), in_order(told), said)
         self.known.spans = self.twin.spans()
         self.known.rev = self.twin.rev
+        world = self.twin.world
+        self.known.open = list(world.sessions)
+        self.known.holds = [
+            (one.session, path)
+            for path, lock in world.locks.items()
+            for one in lock.holders
+            if not one.lost
+        ]
 
     def open(self) -> None:
         """Open a session for somebody."""

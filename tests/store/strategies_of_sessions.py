@@ -49,6 +49,8 @@ class Known:
 
     def __init__(self) -> None:
         self.sessions: list[str] = []
+        self.open: list[str] = []
+        self.holds: list[tuple[str, str]] = []
         self.tokens: list[tuple[str, int]] = []
         self.spans: list[Any] = []
         self.rev = 0
@@ -59,7 +61,10 @@ def a_caller(dice: Random, known: Known) -> Caller:
     who = dice.choice(WHO)
     level = dice.choice((Level.ADMIN, Level.ADMIN, Level.WRITE, Level.WRITE, Level.READ))
     level = Level.NONE if dice.random() < 0.03 else level
-    session = dice.choice(known.sessions[-4:]) if known.sessions and dice.random() < 0.8 else ""
+    session = ""
+    if known.sessions and dice.random() < 0.85:
+        some = known.open[-4:] if known.open and dice.random() < 0.9 else known.sessions[-4:]
+        session = dice.choice(some)
     return Caller(who, f"h:{len(session)}", level, session)
 
 
@@ -72,7 +77,7 @@ def a_lock(dice: Random) -> Lock:
     """Return an attempt at one of a few locks."""
     value = dice.choice((None, *VALUES))
     shared, waits = dice.random() < 0.5, dice.random() < 0.7
-    delay_ms = dice.choice((0, 0, 700))
+    delay_ms = dice.choice((0, 0, 0, 700))
     return Lock(dice.choice(LOCKS), value, shared, 900 if waits else 0, delay_ms)
 
 
@@ -102,7 +107,7 @@ def a_part(dice: Random, known: Known) -> Any:
 
 def a_lapse(dice: Random, known: Known) -> Lapse:
     """Return an end of some spans under way, and now and then of some long gone."""
-    spans = dice.sample(known.spans, min(len(known.spans), dice.choice((0, 1, 2, 3))))
+    spans = dice.sample(known.spans, min(len(known.spans), dice.choice((0, 1, 1, 2))))
     sessions = dice.sample(known.sessions, min(len(known.sessions), dice.choice((0, 0, 0, 1))))
     return Lapse(
         sessions=tuple(sessions),
@@ -137,15 +142,41 @@ def a_plain_write(dice: Random, known: Known) -> Any:
     return a_write(dice)
 
 
+def _of_a_holder(dice: Random, known: Known, caller: Caller) -> tuple[Any, Caller]:
+    """Return what somebody does with a lock that it holds."""
+    session, path = dice.choice(known.holds)
+    caller = Caller(caller.who, "h:9", Level.ADMIN, session)
+    value, tree = dice.choice(VALUES), dice.random() < 0.5
+    below = Set(f"{path}/{dice.choice(('a', 'b'))}", value)
+    choices = (
+        Unlock(path),
+        Unlock(path),
+        Unlock(path),
+        Set(path, value),
+        below,
+        Delete(path, None, tree),
+        Transaction((Set(path, value), a_part(dice, known), Delete(path, None, tree))),
+        Transaction((Delete(path, None, tree), Set(path, value), a_part(dice, known))),
+        Transaction((below, Delete(path, None, tree), below)),
+        EndSession(session),
+    )
+    write = dice.choice(choices)
+    if dice.random() < 0.2 and not isinstance(write, EndSession):
+        write = Once(dice.choice(WORDS), write)
+    return write, caller
+
+
 def a_whole_write(dice: Random, known: Known) -> tuple[Any, Caller]:
     """Return a write and who wants it, opening of sessions left out."""
     kind = dice.random()
     if kind < 0.08:
         return a_lapse(dice, known), Caller()
     caller = a_caller(dice, known)
-    if kind < 0.11 and known.sessions:
+    if kind < 0.2 and known.holds:
+        return _of_a_holder(dice, known, caller)
+    if kind < 0.23 and known.sessions:
         return EndSession(dice.choice(known.sessions)), caller
-    if kind < 0.2:
+    if kind < 0.34:
         return Once(dice.choice(WORDS), a_plain_write(dice, known)), caller
     return a_plain_write(dice, known), caller
 
