@@ -14,8 +14,9 @@ import msgspec
 
 from coord.paxos.messages import Message
 
-PROTOCOL: Final = 1
-"""The version of this conversation; a peer with another one is refused."""
+PROTOCOL: Final = 2
+"""The version of this conversation; a peer with another one is refused. 2: batches say who asks,
+nodes tell the leader of sessions (`Renew`), and there are commands that a node of 1 cannot read."""
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="coord"):
