@@ -6,7 +6,9 @@ further back than history goes. As elsewhere, ``None`` among the rows is a momen
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Final
 
 from coord.paths import Glob, from_order_key, order_key
@@ -16,6 +18,7 @@ from coord.store.tree import Tree, Version
 
 _LOOKED_AT_MAX: Final = 128
 """Records looked at between two turns of whoever takes the rows."""
+_KEY: Final = attrgetter("key")
 
 
 class Chronicle:
@@ -56,11 +59,18 @@ class Chronicle:
             rev -= 1
 
     def _of_node(self, key: str, rev: int) -> Iterator[Version]:
-        """Yield the records of one node, from a revision back, without a look at others."""
-        version = self._tree.record(key, rev)
-        while version is not None and version.since > self._history.horizon:
-            yield version
-            version = self._tree.record(key, version.since - 1)
+        """Yield the records of one node, from a revision back, without a look at others.
+
+        One revision may have two of them: a node that went and came again.
+        """
+        history, newest = self._history, self._tree.record(key, rev)
+        while newest is not None and newest.since > history.horizon:
+            changes = history.changes(newest.since)
+            place = bisect_left(changes, key, key=_KEY)
+            while place < len(changes) and changes[place].key == key:
+                yield changes[place]
+                place += 1
+            newest = self._tree.record(key, newest.since - 1)
 
 
 def is_change(version: Version) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coord.commands import Add, Blame, Caller, Delete, Genesis, Log, Set
+from coord.commands import Add, Blame, Caller, Delete, Genesis, Log, Set, Transaction
 from coord.errors import BadGlob, IsDirectory, NoEntry
 from coord.results import Entry, Rows
 from coord.store import log
@@ -64,6 +64,13 @@ class RowsTests(LogTestCase):
         self.assertEqual(self.paths("/a/*"), [(7, "/a/b"), (6, "/a/b"), (2, "/a/b")])
         self.assertEqual(self.paths("/nothing"), [])
         self.assertEqual(self.paths("/?"), [(4, "/a"), (1, "/a")])
+
+    def test_gone_and_come_again(self) -> None:
+        """A node that a transaction deletes and makes a parent of others lost its value."""
+        self.set("/a")
+        self.store.apply(Transaction((Delete("/a"), Set("/a/b", b""), Set("/c", b""))), 5)
+        self.assertEqual(self.paths("/a"), [(2, "/a"), (1, "/a")])
+        self.assertEqual(self.paths("/?"), [(2, "/a"), (2, "/c"), (1, "/a")])
 
     def test_limit(self) -> None:
         """limit= is the most rows."""
