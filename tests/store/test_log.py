@@ -8,6 +8,7 @@ from coord.results import Entry, Rows
 from coord.store import log
 from coord.store.history import History
 from coord.store.machine import Store
+from coord.store.tree import Version
 from tests.store.case import StoreTestCase
 
 BOB = Caller("bob", "10.0.0.1:5")
@@ -150,8 +151,15 @@ class MeanwhileTests(LogTestCase):
         self.set("/a")
         for _ in range(500):
             self.set("/b")
-        self.patch(History, "changes", lambda *_: self.fail("it looks at everything"))
+        asked, changes = [], History.changes
+
+        def counted(history: History, rev: int) -> tuple[Version, ...]:
+            asked.append(rev)
+            return changes(history, rev)
+
+        self.patch(History, "changes", counted)
         self.assertEqual(self.paths("/a"), [(1, "/a")])
+        self.assertEqual(asked, [1])
 
 
 class BlameTests(LogTestCase):
