@@ -12,7 +12,9 @@ of the parent in the end, however many of its children came and went.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable
+from operator import attrgetter
 
 from coord.store.sequences import Sequences
 from coord.store.tree import (
@@ -37,7 +39,7 @@ class Draft:
     """
 
     __slots__ = (
-        "_gone", "_kin", "_live", "_made", "_records", "_sequences", "_taken", "_tree",
+        "_doubtful", "_gone", "_kin", "_live", "_made", "_records", "_sequences", "_taken", "_tree",
         "left", "lost", "owned", "rev", "then", "time_ms",
     )  # fmt: skip
 
@@ -52,6 +54,7 @@ class Draft:
         self._live = tree.live
         self._sequences = sequences
         self._records: dict[str, Version] = {}
+        self._doubtful: dict[str, Mark] = {}
         self._kin: dict[str, list[int]] = {}
         self._made: list[str] = []
         self._gone: dict[str, int] = {}
@@ -136,6 +139,9 @@ class Draft:
 
     def _make(self, version: Version) -> None:
         key, made = version.key, self._made
+        gone = self._records.get(key)
+        if gone is not None:  # it comes back
+            self._doubtful[key] = gone.mark
         self._records[key] = version
         if key not in self._live:
             place = bisect_left(made, key)
@@ -170,25 +176,57 @@ class Draft:
         A node that has children stays, as a parent without a value; others go, and so does
         each parent without a value when its last child goes.
         """
-        gone: dict[str, int] = {}
-        records, kin = self._records, self._kin
-        for key in reversed(keys):  # so that all below a node comes before it
-            version = self.get(key)
-            if version is None or version.value is None:
-                continue
-            if key in gone:
-                self._count_gone(version, gone.pop(key))
-            old = version.directory
-            if key == ROOT_KEY or (
-                self.children(key) if key in kin else old is not None and old.children
+        live, records, kin = self._live, self._records, self._kin
+        leaves, others = list[str](), list[str]()
+        for key in keys:
+            version = live.get(key)
+            if (
+                not key
+                or version is None
+                or version.directory is not None
+                or key in records
+                or key in kin
             ):
-                records[key] = self._without_value(version, mark)
+                others.append(key)
             else:
-                self._bury(version, mark)
-                parent = key[: key.rindex("\0")]
-                gone[parent] = gone.get(parent, 0) + 1
+                leaves.append(key)
+        gone = self._lose_leaves(leaves, mark)
+        for key in reversed(others):  # so that all below a node comes before it
+            self._lose_one(key, mark, gone)
         for key, count in gone.items():
             self._shrink(key, count, mark)
+
+    def _lose_leaves(self, keys: list[str], mark: Mark) -> dict[str, int]:
+        """Let nodes of the tree go that never had a child: most do, and there may be many.
+
+        Returns the parents whose children went, and how many; they are not counted yet.
+        """
+        live, rev, time_ms = self._live, self.rev, self.time_ms
+        stones = [  # `tombstone`, said shortly
+            Version(key, rev, rev, None, GONE, live[key].version, 0, time_ms, None, None, 0, mark)
+            for key in keys
+        ]
+        self._records.update(zip(keys, stones, strict=True))
+        self.lost += len(keys)
+        return Counter([key[: key.rindex("\0")] for key in keys])
+
+    def _lose_one(self, key: str, mark: Mark, gone: dict[str, int]) -> None:
+        """Take the value of any node away.
+
+        :param gone: the parents whose children went, and how many; they are not counted yet.
+        """
+        version = self.get(key)
+        if version is None or version.value is None:
+            return
+        if key in gone:
+            self._count_gone(version, gone.pop(key))
+        if key == ROOT_KEY or self.children(key):
+            self._records[key] = self._without_value(version, mark)
+            self._doubtful[key] = mark
+        else:
+            self._bury(version, mark)
+            parent = above(key)
+            gone[parent] = gone.get(parent, 0) + 1
 
     def _without_value(self, old: Version, mark: Mark) -> Version:
         rev = self.rev
@@ -207,6 +245,7 @@ class Draft:
         self.lost += 1
         if key in self._live:
             self._records[key] = tombstone(version, self.rev, self.time_ms, mark)
+            self._doubtful[key] = mark
         else:
             del self._records[key]
         kin = self._kin.pop(key, None)
@@ -242,29 +281,32 @@ class Draft:
             self._sequences.take(key)
         for key, number in self._gone.items():
             self._sequences.remember(key, number)
-        finished: list[Version] = []
-        live = self._live
-        for key in sorted(records):
-            record = records[key]
-            if record.value is None and record.rev == rev:
-                self._finish_loss(live.get(key), record, finished)
-            else:
-                finished.append(record)
+        ends = [end for key in self._doubtful if (end := self._settle_loss(key)) is not None]
+        finished = [records[key] for key in sorted(records)]
+        if ends:
+            finished = sorted([*ends, *finished], key=attrgetter("key"))
         return finished
 
-    def _finish_loss(self, old: Version | None, record: Version, into: list[Version]) -> None:
-        """Tell the loss of a value of the past revision, and of no other."""
+    def _settle_loss(self, key: str) -> Version | None:
+        """See that the loss of a value of the past revision is told, and of no other.
+
+        Returns the record of the node's end where it must be told beside that of its new life.
+        """
+        record, old, rev = self._records.get(key), self._live.get(key), self.rev
+        if record is None or record.value is not None or record.rev != rev:
+            return None
         had_value = old is not None and old.value is not None
         if had_value == bool(record.version):
-            into.append(record)
-        elif old is None or (record.created == self.rev and not had_value):
-            into.append(_with_count(record, self.rev, 0))
-        elif record.created == self.rev:
-            into += tombstone(old, self.rev, record.modified_ms, record.mark), record
+            return None
+        if old is None or (record.created == rev and not had_value):
+            self._records[key] = _with_count(record, rev, 0)
+        elif record.created == rev:
+            return tombstone(old, rev, self.time_ms, self._doubtful[key])
         elif record.created == GONE:
-            into.append(_with_count(record, self.rev, old.version if had_value else 0))
+            self._records[key] = _with_count(record, rev, old.version if had_value else 0)
         else:  # a value that came and went: nothing was changed
-            into.append(_with_count(record, old.rev, old.version))
+            self._records[key] = _with_count(record, old.rev, old.version)
+        return None
 
 
 def _with_count(record: Version, rev: int, values: int) -> Version:

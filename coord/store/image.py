@@ -137,7 +137,7 @@ class Loading:
             if version.created != GONE:
                 self._tree.put(version)
             elif version.key in self._tree.live:
-                self._tree.bury(version)
+                self._tree.bury([version])
             else:
                 raise ValueError("an image deletes a node that is not there")
 

@@ -91,13 +91,16 @@ class State:
         return self.history.rev
 
     def _install(self, records: list[Version]) -> None:
-        tree, live = self.tree, self.tree.live
-        for record in records:
-            old = live.get(record.key)
+        """Put the records of a revision in their places, those of nodes that end first."""
+        stones = [record for record in records if record.created == GONE]
+        if stones:
+            self._forget(self.tree.bury(stones))
+        live, put = self.tree.live, self.tree.put
+        for record in records if len(stones) < len(records) else ():
             if record.created == GONE:
-                tree.bury(record)
-            else:
-                tree.put(record)
+                continue
+            old = live.get(record.key)
+            put(record)
             owner = None if old is None else old.owner
             if owner != record.owner:
                 self.sessions.own(record.key, owner, record.owner)
@@ -105,6 +108,15 @@ class State:
                 self.count_down(record)
             elif old is not None and old.ttl_ms:
                 del self.mortal[record.key]
+
+    def _forget(self, gone: list[Version]) -> None:
+        """Drop from the indices what is no more."""
+        owned = {version.owner for version in gone} & self.sessions.live.keys()
+        for version in gone if owned else ():
+            if version.owner is not None:
+                self.sessions.own(version.key, version.owner, None)
+        for key in [version.key for version in gone if version.ttl_ms]:
+            del self.mortal[key]
 
     def count_down(self, version: Version) -> None:
         """Take note that a node with a lifetime is there; from when its value changed."""

@@ -176,17 +176,18 @@ class Tree:
             self.order.add(key)
         self.live[key] = version
 
-    def bury(self, stone: Version) -> None:
-        """Let a node that is there end with its `tombstone`."""
-        key = stone.key
-        old = self.live.pop(key)
-        past = self.past.get(key)
-        if past is None:
-            self.past[key] = Shelf([old, stone])
-        elif isinstance(past, Version):
-            self.past[key] = Shelf([past, old, stone])
-        else:
-            past.items += old, stone
+    def bury(self, stones: list[Version]) -> list[Version]:
+        """Let nodes that are there end with their `tombstone`; return what they were."""
+        keys, past = [stone.key for stone in stones], self.past
+        olds = list(map(self.live.pop, keys))
+        if past.keys().isdisjoint(keys):
+            shelves = [Shelf([old, stone]) for old, stone in zip(olds, stones, strict=True)]
+            past.update(zip(keys, shelves, strict=True))
+            return olds
+        for old, stone in zip(olds, stones, strict=True):
+            self.keep(old)
+            self.keep(stone)
+        return olds
 
     def keep(self, version: Version) -> None:
         """Keep a version that is the present one no more, for those who read the past."""
