@@ -72,9 +72,11 @@ class MemoryStore:
             watch.wake()
         return result
 
-    def watch(self, glob: Glob, after_rev: int | None, wake: Callable[[], None]) -> StoreWatch:
+    def watch(
+        self, glob: Glob, after_rev: int | None, wake: Callable[[], None], *, lasting: bool = False
+    ) -> StoreWatch:
         """Begin to watch the store; see `coord.store.machine.Store.watch`."""
-        return self._store.watch(glob, after_rev, wake)
+        return self._store.watch(glob, after_rev, wake, lasting=lasting)
 
     def describe(self) -> str:
         """Return the store in one line."""
@@ -126,8 +128,10 @@ class MemoryClient(Verbs):
             self.store.perform(command)
         return fail(refusal)
 
-    def _watched(self, glob: str, after_rev: int | None, diff: bool) -> Watch[Any]:
-        watch = _MemoryWatch(glob, after_rev, self._watches)
+    def _watched(
+        self, glob: str, after_rev: int | None, diff: bool, lasting: bool = False
+    ) -> Watch[Any]:
+        watch = _MemoryWatch(glob, after_rev, self._watches, lasting=lasting)
         try:
             if self._is_closed:
                 raise Closed("the client is closed")
@@ -168,16 +172,24 @@ def _whole(command: commands.Command, rows: Rows) -> Names | Page:
 class _MemoryWatch(Watch[Any]):
     """A watch of a store in this process: what is not taken stays in the store."""
 
-    def __init__(self, glob: str, after_rev: int | None, all_of_client: dict[Any, None]) -> None:
+    def __init__(
+        self,
+        glob: str,
+        after_rev: int | None,
+        all_of_client: dict[Any, None],
+        *,
+        lasting: bool = False,
+    ) -> None:
         super().__init__(glob, after_rev)
         self._all = all_of_client
+        self._lasting = lasting
         self._watch: StoreWatch | None = None
         self._is_pulling = False
 
     def begin(self, store: MemoryStore) -> None:
         """Open it."""
         glob = Glob.parse(glob_line(self.glob))
-        self._watch = store.watch(glob, self._known, self._pull)
+        self._watch = store.watch(glob, self._known, self._pull, lasting=self._lasting)
         self._all[self] = None
         self._note_known(self._watch.rev)
         self._pull()
@@ -190,6 +202,8 @@ class _MemoryWatch(Watch[Any]):
             while self._watch is not None and self._watch.ready and not self._is_full:
                 for event in self._watch.take(_TAKEN_AT_ONCE):
                     self._offer(event)
+            if self._lasting and self._watch is not None and not self._watch.ready:
+                self._note_known(self._watch.seen_rev)
         except CoordError as error:
             self.fail(error)
         finally:

@@ -145,8 +145,10 @@ class Client(Verbs):
         self._requests.begin(request)
         return deferred
 
-    def _watched(self, glob: str, after_rev: int | None, diff: bool) -> Watch[Any]:
-        following = Following(self, self._clock, self._dice, glob, after_rev, diff)
+    def _watched(
+        self, glob: str, after_rev: int | None, diff: bool, lasting: bool = False
+    ) -> Watch[Any]:
+        following = Following(self, self._clock, self._dice, glob, after_rev, diff, lasting)
         try:
             glob_line(glob)
             if self._is_closed:

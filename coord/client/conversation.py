@@ -22,11 +22,13 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from msgspec.structs import replace
+
 from coord import commands, paths
 from coord.client.errors import Junk
 from coord.client.exchange import Exchange
 from coord.client.replies import Differs, End, Item, Reply, ReplyParser
-from coord.client.rows import Difference
+from coord.client.rows import Difference, Seen
 from coord.errors import CoordError, Lagged
 from coord.events import Event, SessionEvent
 from coord.results import Point, Row, Written
@@ -73,6 +75,7 @@ class Conversation:
         self._globs: dict[str, _OneGlob] = {}
         self._watching = 0
         self._tags = 0
+        self._lifetimes: dict[Exchange, int] = {}
 
     @property
     def outstanding(self) -> int:
@@ -195,8 +198,12 @@ class Conversation:
             self._watching += 1
         elif exchange.rows:
             outcome = _difference(exchange, reply)
+        elif type(reply) is Item and exchange.command.lasting:  # type: ignore[union-attr]
+            outcome = self._aside(exchange, reply)
         elif type(reply) is not Event:
             raise Junk(f"{type(reply).__name__} is no answer to a watch")
+        elif exchange in self._lifetimes:
+            outcome = replace(reply, ttl_ms=self._lifetimes.pop(exchange))
         if exchange not in glob.unwanted and outcome is not None:
             done.append((exchange, outcome))
         if isinstance(reply, CoordError):
@@ -205,6 +212,17 @@ class Conversation:
             glob.opening -= 1
         if is_new or isinstance(reply, CoordError):
             self._settle(glob, exchange.command.glob)  # type: ignore[union-attr]
+
+    def _aside(self, watch: Exchange, item: Item) -> Seen | None:
+        """Take what a lasting watch is told beside events: how far it saw, or a lifetime."""
+        try:
+            name, _, number = item.text.partition(b" ")[0].partition(b"=")
+            if name == b"upto":
+                return Seen(int(number))
+            self._lifetimes[watch] = round(1000 * float(number))
+        except ValueError:
+            raise Junk(f"nothing to tell beside events: {item.text[:40]!r}") from None
+        return None
 
     def _ended(self, request: commands.Unwatch, done: list[tuple[Exchange, Any]]) -> None:
         """Take the answer to an ``UNWATCH``: no watch on that glob is left."""

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from coord import commands
 from coord.client.exchange import Exchange
 from coord.client.link import Link
-from coord.client.rows import Difference
+from coord.client.rows import Difference, Seen
 from coord.client.watch import Watch
 from coord.errors import CoordError, Lagged, Overloaded, TimedOut, Unavailable
 from coord.events import Event
@@ -55,7 +55,8 @@ class Subscription(Exchange):
 
     def __init__(self, following: Following, after: int | None, skip: int, link: Link) -> None:
         diff = following.takes_differences and after is not None
-        super().__init__(commands.Watch(following.glob, after, diff), tagged=True)
+        watch = commands.Watch(following.glob, after, diff, following.wants_lasting)
+        super().__init__(watch, tagged=True)
         self.link = link
         self.skip_rev = 0 if after is None else after + 1
         self.to_skip = skip
@@ -86,9 +87,11 @@ class Following(Watch[Any]):
         glob: str,
         after_rev: int | None,
         diff: bool = False,
+        lasting: bool = False,
     ) -> None:
         super().__init__(glob, after_rev)
         self.takes_differences = diff
+        self.wants_lasting = lasting
         self._owner = owner
         self._clock = clock
         self._dice = dice
@@ -142,6 +145,8 @@ class Following(Watch[Any]):
             self._refusals = 0
             self._open_at_last()
             self._note_known(outcome.rev if self._known is None else self._known)
+        elif isinstance(outcome, Seen):
+            self._note_known(outcome.rev)
         elif isinstance(outcome, Difference):
             self._differs(outcome)
         else:

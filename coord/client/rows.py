@@ -49,3 +49,9 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     after_rev: int
     changed: tuple[Row, ...]
     unchanged: tuple[str, ...]
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A lasting watch was told all up to ``rev``, though nothing that lasts may have happened."""
+
+    rev: int

@@ -86,7 +86,17 @@ class Verbs:
         """
         raise NotImplementedError
 
-    def _watched(self, glob: str, after_rev: int | None, diff: bool) -> Watch[Any]:
+    def watch_lasting(self, glob: str, *, after_rev: int | None = None) -> Watch[Event]:
+        """Watch as `watch` does, but only what does not go with a session: what backups want.
+
+        Events are those of what there would be if all sessions ended at that moment, with the
+        lifetime of nodes that have one. A ``del`` may come of what was never there.
+        """
+        return self._watched(glob, after_rev, False, True)
+
+    def _watched(
+        self, glob: str, after_rev: int | None, diff: bool, lasting: bool = False
+    ) -> Watch[Any]:
         """Begin a watch."""
         raise NotImplementedError
 

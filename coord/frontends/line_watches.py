@@ -15,7 +15,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
-from coord import commands
+from coord import commands, paths
 from coord.errors import BadRequest, CoordError, Lagged, Overloaded, TimedOut, TooLate
 from coord.events import Event
 from coord.frontends.line_alarm import Alarm
@@ -139,6 +139,7 @@ class Watching(Follower):
         self._taken: deque[Event] = deque()
         self._diff = request.diff
         self._lasting = request.lasting
+        self._told_rev = 0
         self.difference: Rows | None = None
         """How what is there differs, where history does not go back so far."""
         self.is_announced = False
@@ -215,6 +216,7 @@ class Watching(Follower):
                     self.close()
                     return False
             if not taken:
+                self._tell_seen(page, watch)
                 return watch.ready
             event = taken.popleft()
             if event.ttl_ms:
@@ -222,7 +224,14 @@ class Watching(Follower):
             page.add(self.tag + texts.text(event))
         return bool(taken) or watch.ready
 
+    def _tell_seen(self, page: Page, watch: Watch) -> None:
+        """Tell how far a lasting watch has looked: much may have happened that does not last."""
+        if self._lasting and watch.seen_rev > self._told_rev:
+            self._told_rev = watch.seen_rev
+            page.add(self.tag + line_reply.aside(Aside(paths.ROOT, f"upto={self._told_rev}")))
+
     def _opened(self, watch: Watch) -> None:
+        self._told_rev = watch.rev
         self.answered()
 
 

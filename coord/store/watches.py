@@ -83,6 +83,11 @@ class Watch:
         """Whether to call `take`; when that then returns nothing, call it again later."""
         return bool(self._pending) or self._cursor is not None
 
+    @property
+    def seen_rev(self) -> int:
+        """The revision up to which a lasting watch has looked; 0 while it still looks."""
+        return self._after if self._cursor is None else 0
+
     def take(self, limit: int) -> list[Event]:
         """Return the next events, ``limit`` at most; none is ever returned twice.
 

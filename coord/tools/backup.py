@@ -20,18 +20,18 @@ from typing import Any, BinaryIO
 from twisted.internet.defer import CancelledError
 
 from coord import __version__
-from coord.client import Client
 from coord.journal.errors import JournalError
 from coord.results import Row
 from coord.tools import backup_offline, backup_record
-from coord.tools.backup_dump import ROWS_PER_SECOND, Dump
+from coord.tools.backup_dump import ROWS_PER_SECOND, Dump, left_out_words
 from coord.tools.backup_files import STDIO, Checked, Refused, as_stamp, check, pieces, sink
 from coord.tools.backup_follow import ROTATE_BYTES, ROTATE_SECONDS, Follower
 from coord.tools.backup_record import Spoiled
 from coord.tools.backup_restore import Restore
 from coord.tools.backup_stream import REACH_SECONDS
 from coord.tools.progress import Progress
-from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, run, servers_of
+from coord.tools.reach import Reach, add_reach, reach_of
+from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, run
 from coord.wire.backup import Content
 from coord.wire.backup_reader import Damage, Foreign, Reader
 
@@ -92,6 +92,7 @@ def _with_servers(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="a node to ask; repeatable (COORD_SERVERS, or 127.0.0.1:8046)",
     )
+    add_reach(parser)
 
 
 def _dump_words(verbs: Any) -> None:
@@ -181,18 +182,19 @@ def _finite(text: str) -> float:
 
 # -- dump, offline ------------------------------------------------------------------------------
 def _dump(given: argparse.Namespace) -> int:
-    servers = servers_of(given.server)
+    reach = reach_of(given, given.server)
     target = sink(given.file)
     progress = Progress("nodes")
 
     async def work(reactor: Any) -> int:
-        dump = _new_dump(reactor, servers, progress, given, reach_seconds=REACH_SECONDS)
+        dump = _new_dump(reactor, reach, progress, given, reach_seconds=REACH_SECONDS)
         try:
             await dump.run(target)
         finally:
             target.abandon()
             progress.close()
-        _tell(f"{dump.nodes:,} nodes of revision {dump.picture.rev} of {dump.picture.cluster}")
+        what = f"{dump.nodes:,} nodes of revision {dump.picture.rev} of {dump.picture.cluster}"
+        _tell(what + left_out_words(dump.left_out))
         return DONE
 
     return run(PROGRAM, work, _KNOWN)
@@ -200,7 +202,7 @@ def _dump(given: argparse.Namespace) -> int:
 
 def _new_dump(
     reactor: Any,
-    servers: Sequence[str],
+    reach: Reach,
     progress: Progress,
     given: argparse.Namespace,
     *,
@@ -208,7 +210,7 @@ def _new_dump(
 ) -> Dump:
     return Dump(
         reactor,
-        servers,
+        reach,
         progress,
         _tell,
         rows_per_second=given.rows_per_second or None,
@@ -276,7 +278,8 @@ def _verified(name: str) -> Iterator[str]:
 def _described(found: Checked) -> str:
     header = found.header
     if header.content is Content.DUMP:
-        return f"sound, {found.lines:,} nodes of revision {header.rev} of {header.cluster}"
+        what = f"sound, {found.lines:,} nodes of revision {header.rev} of {header.cluster}"
+        return what + left_out_words(found.left_out)
     state = "sound" if found.is_whole else "sound as far as it goes, still being written"
     return f"{state}, {found.lines:,} lines, revisions {header.rev} to {found.rev}"
 
@@ -296,12 +299,12 @@ def _opened(name: str) -> Iterator[BinaryIO]:
 
 # -- restore --------------------------------------------------------------------------------
 def _restore(given: argparse.Namespace) -> int:
-    servers = servers_of(given.server)
+    reach = reach_of(given, given.server)
     at = _moment(given.at)
     if given.file != STDIO and Path(given.file).is_dir():
         moment = backup_record.find(Path(given.file), at)
         with backup_record.rebuilt(moment) as (count, rows):
-            return _restored(given, servers, rows, count, f"revision {moment.rev}")
+            return _restored(given, reach, rows, count, f"revision {moment.rev}")
     if at is not None:
         raise Usage("--at is for a folder of follow; a file is one moment")
     with _opened(given.file) as file:
@@ -310,7 +313,7 @@ def _restore(given: argparse.Namespace) -> int:
             raise Refused(f"{given.file} holds changes: restore the folder that it is in")
         file.seek(0)
         rows = (one for one in Reader().records(pieces(file)) if isinstance(one, Row))
-        return _restored(given, servers, rows, found.lines, f"revision {found.header.rev}")
+        return _restored(given, reach, rows, found.lines, f"revision {found.header.rev}")
 
 
 def _moment(text: str | None) -> int | str | None:
@@ -325,13 +328,13 @@ def _moment(text: str | None) -> int | str | None:
 
 
 def _restored(
-    given: argparse.Namespace, servers: Sequence[str], rows: Iterator[Row], count: int, what: str
+    given: argparse.Namespace, reach: Reach, rows: Iterator[Row], count: int, what: str
 ) -> int:
     """Write some rows into the cluster, and say what was done."""
     progress = Progress("nodes", count)
 
     async def work(reactor: Any) -> int:
-        client = Client(reactor, servers, request_seconds=REQUEST_SECONDS)
+        client = reach.client(reactor, request_seconds=REQUEST_SECONDS)
         restore = Restore(
             reactor, client, progress, into_non_empty=given.into_non_empty, dry_run=given.dry_run
         )
@@ -360,15 +363,15 @@ def _restored(
 def _follow(given: argparse.Namespace) -> int:
     if given.folder.exists() and not given.folder.is_dir():
         raise Usage(f"{given.folder} is no folder: follow wants one, there already or to be made")
-    servers = servers_of(given.server)
+    reach = reach_of(given, given.server)
 
     async def work(reactor: Any) -> int:
-        client = Client(reactor, servers, request_seconds=REQUEST_SECONDS)
+        client = reach.client(reactor, request_seconds=REQUEST_SECONDS)
         follower = Follower(
             reactor,
             client,
             given.folder,
-            lambda: _new_dump(reactor, servers, Progress("nodes"), given),
+            lambda: _new_dump(reactor, reach, Progress("nodes"), given),
             _tell,
             rotate_bytes=given.rotate_bytes,
             rotate_seconds=given.rotate_seconds,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from coord.errors import TooLate
 from coord.tools.backup_files import Refused, Sink, stamp
 from coord.tools.backup_stream import Picture
 from coord.tools.progress import Progress
-from coord.wire.backup import Content, Header, Writer
+from coord.tools.reach import Reach
+from coord.wire.backup import NOTHING_LEFT_OUT, Content, Header, LeftOut, Writer
 
 ATTEMPTS: Final = 3
 ROWS_PER_SECOND: Final = 40_000
@@ -18,7 +19,7 @@ picture up after a million revisions and its history: a million nodes must be do
 
 
 class Dump:
-    """One dump of the nodes at ``servers``. ``rev``, ``nodes`` and ``name`` tell what it became.
+    """One dump of a cluster. ``rev``, ``nodes`` and ``name`` tell what it became.
 
     :param reactor: the real one.
     :param note: is told, in a line, what a person may want to know.
@@ -28,7 +29,7 @@ class Dump:
     def __init__(
         self,
         reactor: Any,
-        servers: Sequence[str],
+        reach: Reach,
         progress: Progress,
         note: Callable[[str], None],
         *,
@@ -36,13 +37,14 @@ class Dump:
         reach_seconds: float | None = None,
     ) -> None:
         self._reactor = reactor
-        self._servers = tuple(servers)
+        self._reach = reach
         self._progress = progress
         self._note = note
         self._rows_per_second = rows_per_second
         self._reach_seconds = reach_seconds
         self.picture = self._new_picture()
         self.nodes = 0
+        self.left_out = NOTHING_LEFT_OUT
         self.name = ""
         self.is_done = False
         self._head = b""
@@ -51,7 +53,7 @@ class Dump:
     def _new_picture(self) -> Picture:
         return Picture(
             self._reactor,
-            self._servers,
+            self._reach,
             rows_per_second=self._rows_per_second,
             reach_seconds=self._reach_seconds,
         )
@@ -65,6 +67,11 @@ class Dump:
             cluster=self.picture.cluster,
             time=stamp(self._reactor.seconds()),
         )
+        if not self.picture.is_whole:
+            self._note(
+                "the cluster has rules of access: what they hide from this caller is not in the"
+                " dump; show an admin's secret"
+            )
         self._writer = Writer(header)
         self._head = self._writer.head()
         self.name = self._writer.name
@@ -84,7 +91,8 @@ class Dump:
             async for rows in self.picture.rows():
                 sink.write(b"".join(map(writer.node, rows)))
                 self._progress.add(len(rows))
-            sink.write(writer.end())
+            self.left_out = self.picture.left_out
+            sink.write(writer.end(self.left_out))
             self.nodes = writer.lines
             sink.finish()
             self.is_done = True
@@ -113,3 +121,12 @@ class Dump:
                 self._reach_seconds = None
                 self.picture = self._new_picture()
         raise Refused(f"the picture was lost {ATTEMPTS} times: the nodes keep too little history")
+
+
+def left_out_words(left_out: LeftOut) -> str:
+    """Return what a person is told of what goes with a session; nothing where there was none."""
+    counts = {"ephemeral node": left_out.ephemeral, "lock": left_out.locks}
+    words = [f"{count:,} {name}{'s' * (count != 1)}" for name, count in counts.items() if count]
+    if left_out.sessions:
+        words.append(f"{left_out.sessions:,} session{'s' * (left_out.sessions != 1)}")
+    return f"; left out: {', '.join(words)}" if words else ""

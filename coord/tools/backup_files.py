@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, Protocol
 
 import msgspec
 
-from coord.wire.backup import Header, Mark
+from coord.wire.backup import NOTHING_LEFT_OUT, Header, LeftOut, Mark
 from coord.wire.backup_reader import Reader
 
 PIECE_BYTES: Final = 256 * 1024
@@ -152,6 +152,7 @@ class Checked(msgspec.Struct, frozen=True):
     name: str
     sound_bytes: int
     is_whole: bool
+    left_out: LeftOut = NOTHING_LEFT_OUT
 
 
 def check(file: BinaryIO, *, unfinished: bool = False) -> Checked:
@@ -174,4 +175,5 @@ def check(file: BinaryIO, *, unfinished: bool = False) -> Checked:
         name=reader.name,
         sound_bytes=reader.sound_bytes,
         is_whole=reader.end is not None,
+        left_out=reader.end.left_out if reader.end else NOTHING_LEFT_OUT,
     )

@@ -144,6 +144,7 @@ class Follower:
         self._cluster = ""
         self._asking: Deferred[None] | None = None
         self._problem: BaseException | None = None
+        self._pending: tuple[int, str] | None = None
         self._is_reached = True
         self._marked_at = 0.0
         self._seen_rev = 0
@@ -213,7 +214,7 @@ class Follower:
             basing = ensureDeferred(self._base(base, await base.open()))
             basing.addErrback(self._failed)
         self._begin()
-        watch = self._watch = self._client.watch("/**", after_rev=self.rev)
+        watch = self._watch = self._client.watch_lasting("/**", after_rev=self.rev)
         if self._problem is not None:
             watch.close()
         try:
@@ -281,6 +282,7 @@ class Follower:
             return
         if not watch.is_closed and watch.complete_rev > changes.marked < changes.rev:
             changes.mark(watch.complete_rev, self._now())
+        self._mark_pending()
         changes.sync()
         is_still = changes.rev == self._seen_rev
         self._seen_rev = changes.rev
@@ -296,6 +298,16 @@ class Follower:
         self._asking = None if asking.called else asking
         return asking
 
+    def _mark_pending(self) -> None:
+        """Mark what the cluster had when it was asked last, once all that lasts was seen of it."""
+        changes, watch, pending = self._changes, self._watch, self._pending
+        if changes is None or watch is None or pending is None or watch.is_closed:
+            return
+        rev, time = pending
+        if rev in (changes.rev, watch.complete_rev) or watch.complete_rev > rev:
+            self._pending = None
+            changes.mark(rev, time)
+
     async def _ask(self, changes: Changes) -> None:
         """Mark that nothing is missing and nothing more happened, where that is so."""
         self._marked_at = self._reactor.seconds()
@@ -305,8 +317,8 @@ class Follower:
             if not self._is_reached:
                 self._is_reached = True
                 self._note("the cluster answers again")
-            if changes is self._changes and point.rev == changes.rev:
-                changes.mark(point.rev, time)
+            self._pending = point.rev, time
+            self._mark_pending()
         except CoordError as error:
             if self._is_reached:
                 self._is_reached = False
@@ -319,6 +331,7 @@ class Follower:
         changes = self._changes
         if changes is None or changes.rev == changes.marked:
             return
+        self._pending = None
         asking = self._begin_to_ask(changes)
         asking.addTimeout(LAST_WORD_SECONDS, self._reactor)
         try:

@@ -192,7 +192,9 @@ def rebuilt(moment: Moment) -> Iterator[tuple[int, Iterator[Row]]]:
     ):
         nodes.execute("PRAGMA journal_mode = OFF").fetchall()
         nodes.execute("PRAGMA synchronous = OFF").fetchall()
-        nodes.execute("CREATE TABLE node (key BLOB PRIMARY KEY, rev INTEGER, value BLOB)")
+        nodes.execute(
+            "CREATE TABLE node (key BLOB PRIMARY KEY, rev INTEGER, value BLOB, ttl_ms INTEGER)"
+        )
         nodes.execute("BEGIN")
         _fill(nodes, moment)
         (count,) = nodes.execute("SELECT count(*) FROM node").fetchone()
@@ -203,7 +205,7 @@ def _fill(nodes: sqlite3.Connection, moment: Moment) -> None:
     base = _records(moment.base)
     rows = (_cells(record) for record in base if isinstance(record, Row))
     while step := list(islice(rows, _STEP_ROWS)):
-        nodes.executemany("INSERT INTO node VALUES (?, ?, ?)", step)
+        nodes.executemany("INSERT INTO node VALUES (?, ?, ?, ?)", step)
     for part in moment.changes:
         for record in _records(part):
             if not isinstance(record, Event):
@@ -213,8 +215,8 @@ def _fill(nodes: sqlite3.Connection, moment: Moment) -> None:
             if record.value is None:
                 nodes.execute("DELETE FROM node WHERE key = ?", (_key(record.path),))
             else:
-                row = Row(record.path, record.rev, record.value)
-                nodes.execute("INSERT OR REPLACE INTO node VALUES (?, ?, ?)", _cells(row))
+                row = Row(record.path, record.rev, record.value, record.ttl_ms)
+                nodes.execute("INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?)", _cells(row))
 
 
 def _records(part: Part) -> Iterator[object]:
@@ -223,12 +225,12 @@ def _records(part: Part) -> Iterator[object]:
 
 
 def _rows(nodes: sqlite3.Connection) -> Iterator[Row]:
-    for key, rev, value in nodes.execute("SELECT key, rev, value FROM node ORDER BY key"):
-        yield Row(from_order_key(key.decode()), rev, value)
+    for key, *rest in nodes.execute("SELECT key, rev, value, ttl_ms FROM node ORDER BY key"):
+        yield Row(from_order_key(key.decode()), *rest)
 
 
-def _cells(row: Row) -> tuple[bytes, int, bytes]:
-    return _key(row.path), row.rev, row.value
+def _cells(row: Row) -> tuple[bytes, int, bytes, int]:
+    return _key(row.path), row.rev, row.value, row.ttl_ms
 
 
 def _key(path: str) -> bytes:

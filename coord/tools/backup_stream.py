@@ -19,19 +19,24 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from coord.client.dialler import endpoint
 from coord.client.errors import Junk, NoServer
-from coord.client.replies import End, Item, Reply, ReplyParser
+from coord.client.replies import Allowed, End, Item, Reply, ReplyParser
 from coord.client.requests import line
-from coord.commands import Command, Get, Status, Sync, Walk
-from coord.errors import CoordError, NoEntry, TooLate, Unavailable
-from coord.paths import CONTROL
+from coord.commands import Auth, Command, Get, Status, Sync, Walk
+from coord.errors import CoordError, Denied, NoEntry, TooLate, Unavailable
+from coord.paths import CONTROL, decode
 from coord.results import Row, Value, Written
+from coord.tools.reach import Reach
+from coord.wire.backup import LeftOut
+from coord.wire.backup_text import span_ms
 
 CONNECT_SECONDS: Final = 3.0
 SILENCE_SECONDS: Final = 8.0
 """A node that says nothing for so long while something is wanted is given up."""
 AGAIN_SECONDS: Final = 0.3
+ACL: Final = f"{CONTROL}/acl"
+"""The rules of access: what they hide from us is no part of a picture."""
+_TTL: Final = b"ttl="
 PATIENCE_SECONDS: Final = 60.0
 """How long nobody may answer before it is given up altogether."""
 REACH_SECONDS: Final = 5.0
@@ -118,10 +123,69 @@ class _Line(Protocol):
             waiting.callback(None)
 
 
+class Sorting:
+    """Sorts what a lasting walk tells into rows and what is only counted.
+
+    ``ephemeral`` and ``locks`` count nodes that go with a session. What is told beside a row
+    stands before it: it counts once the next reply shows that no more comes for the same node.
+    """
+
+    def __init__(self) -> None:
+        self.ephemeral = 0
+        self.locks = 0
+        self._after: str | None = None
+        self._held: tuple[str, str] | None = None
+        self._ttl_ms = 0
+
+    def begin(self) -> str | None:
+        """Return the path after which a walk goes on that was broken off."""
+        self._held, self._ttl_ms = None, 0
+        return self._after
+
+    def rows(self, replies: Sequence[Reply]) -> list[Row]:
+        """Return the rows among some replies, with their lifetimes.
+
+        :raises Exception: where one of them says that the walk cannot go on.
+        """
+        rows: list[Row] = []
+        for reply in replies:
+            if isinstance(reply, Row):
+                self._settle()
+                rows.append(Row(reply.path, reply.rev, reply.value, self._ttl_ms))
+                self._ttl_ms = 0
+                self._after = reply.path
+            elif isinstance(reply, Item):
+                self._hear(reply.text)
+            elif isinstance(reply, End):
+                self._settle()
+            else:
+                raise _refusal(replies)
+        return rows
+
+    def _hear(self, text: bytes) -> None:
+        what, _, path = text.partition(b" ")
+        if what.startswith(_TTL):
+            self._ttl_ms = span_ms(what[len(_TTL) :])
+            return
+        self._settle()
+        self._held = what.decode(), decode(path)
+
+    def _settle(self) -> None:
+        """Count what was told of the node before."""
+        if self._held is not None:
+            what, self._after = self._held
+            self._held = None
+            self.locks += what == "lock"
+            self.ephemeral += what == "ephemeral"
+
+
 class Picture:
     """A picture of everything at one revision: `open` it, then take its `rows` once.
 
-    :param servers: ``host:port`` of the nodes to ask.
+    What goes with a session is not in it: ``left_out`` counts that, once all rows were taken.
+    ``is_whole`` says that nothing could be hidden from us by rules of access.
+
+    :param reach: the nodes to ask, and what opens them.
     :param rows_per_second: how fast rows are taken at most, ``None`` as fast as they come.
     :param reach_seconds: how long no node may answer anything at first; ``None``: a minute.
     """
@@ -129,13 +193,17 @@ class Picture:
     def __init__(
         self,
         reactor: Any,
-        servers: Sequence[str],
+        reach: Reach,
         *,
         rows_per_second: float | None = None,
         reach_seconds: float | None = None,
     ) -> None:
         self._reactor = reactor
-        self._servers = deque(servers)
+        self._reach = reach
+        self._servers = deque(reach.servers)
+        self._sorting = Sorting()
+        self._sessions = 0
+        self._level = ""
         self._rows_per_second = rows_per_second
         self._reach_seconds = reach_seconds
         self._is_met = False
@@ -144,6 +212,13 @@ class Picture:
         self.rev = 0
         self.cluster = ""
         self.nodes: int | None = None
+        self.is_whole = True
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What goes with a session, as far as rows were taken."""
+        found = self._sorting
+        return LeftOut(found.ephemeral, found.locks, self._sessions)
 
     async def open(self) -> None:
         """Find a node and fix the revision.
@@ -157,8 +232,14 @@ class Picture:
         named = await line.reply()
         if isinstance(named, Value):
             self.cluster = named.value.decode("utf-8", "replace")
+        elif isinstance(named, Denied):
+            raise named
         elif not isinstance(named, NoEntry):
             raise Unavailable(f"the cluster's name could not be read: {named}")
+        line.ask(Get(ACL, local=True))
+        rules = await line.reply()
+        is_ruled = isinstance(rules, Denied) or (isinstance(rules, Value) and bool(rules.value))
+        self.is_whole = not is_ruled or self._level == "admin"
 
     async def rows(self) -> AsyncIterator[list[Row]]:
         """Yield all rows in path order, some at a time.
@@ -166,14 +247,13 @@ class Picture:
         :raises TooLate: where the picture was lost with its node, and is not to be had again.
         :raises NoServer: where nobody answered for a minute.
         """
-        after: str | None = None
         until = self._reactor.seconds() + PATIENCE_SECONDS
         while True:
             try:
                 line = await self._connected(self.rev)
-                line.ask(Walk("/**", rev=self.rev, after=after))
+                after = self._sorting.begin()
+                line.ask(Walk("/**", rev=self.rev, after=after, lasting=True))
                 async for rows in self._taken(line):
-                    after = rows[-1].path
                     yield rows
                     until = self._reactor.seconds() + PATIENCE_SECONDS
                 return
@@ -194,15 +274,10 @@ class Picture:
         began, count = self._reactor.seconds(), 0
         while True:
             replies = line.rest() or await line.chunk()
-            last = replies[-1]
-            if isinstance(last, End):
-                replies.pop()
-            rows = [reply for reply in replies if isinstance(reply, Row)]
-            if len(rows) != len(replies):
-                raise _refusal(replies)
+            rows = self._sorting.rows(replies)
             if rows:
                 yield rows
-            if isinstance(last, End):
+            if isinstance(replies[-1], End):
                 return
             count += len(rows)
             if self._rows_per_second:
@@ -217,6 +292,8 @@ class Picture:
         while self._line is None:
             try:
                 line = await self._dial(self._servers[0])
+            except Denied:
+                raise
             except Exception as error:
                 why = f"{self._servers[0]}: {error}"
                 self._servers.rotate(-1)
@@ -246,10 +323,11 @@ class Picture:
     async def _dial(self, server: str) -> _Ready:
         """Return a connection to a node that has all that was committed before."""
         factory = Factory.forProtocol(lambda: _Line(self._reactor))
-        connecting = endpoint(self._reactor, server).connect(factory)
+        connecting = self._reach.endpoint(self._reactor, server).connect(factory)
         connecting.addTimeout(self._connect_seconds(), self._reactor)
         line = cast("_Line", await connecting)
         try:
+            await self._show_secret(line)
             line.ask(Sync())
             point = await line.reply()
             self._is_met = self._is_met or isinstance(point, Written | CoordError)
@@ -259,6 +337,15 @@ class Picture:
             line.close()
             raise
         return _Ready(line, point.rev)
+
+    async def _show_secret(self, line: _Line) -> None:
+        """Show our secret, if we have one; raises `Denied` where it opens nothing."""
+        if self._reach.secret is not None:
+            line.ask(Auth(self._reach.secret))
+            allowed = await line.reply()
+            if not isinstance(allowed, Allowed):
+                raise allowed if isinstance(allowed, CoordError) else _Lost(str(allowed))
+            self._level = allowed.level
 
     async def _by_role(self) -> list[str]:
         """Return the servers, those that do not lead first; learn the number of nodes."""
@@ -272,6 +359,8 @@ class Picture:
     async def _role(self, server: str) -> str:
         try:
             ready = await self._dial(server)
+        except Denied:
+            raise
         except Exception:
             return ""
         ready.line.ask(Status())
@@ -284,6 +373,8 @@ class Picture:
             return ""
         finally:
             ready.line.close()
+        if facts.get("sessions", "").isdigit():
+            self._sessions = int(facts["sessions"])
         if facts.get("tree_nodes", "").isdigit():
             self.nodes = int(facts["tree_nodes"])
         return facts.get("role", "")
@@ -304,7 +395,7 @@ class _Ready:
 def _refusal(replies: Sequence[Reply]) -> Exception:
     """Return what a node had against going on."""
     for reply in replies:
-        if isinstance(reply, TooLate):
+        if isinstance(reply, TooLate | Denied):
             return reply
         if isinstance(reply, CoordError):
             return _Lost(str(reply))

@@ -18,7 +18,8 @@ from coord.tools.cli_completion import script
 from coord.tools.cli_transaction import transaction_of
 from coord.tools.cli_words import HOLDING, command_of, lock_path, parser, verb_of
 from coord.tools.init import BadMember, check_clients, make_clients, make_cluster
-from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, open_streams, run, servers_of
+from coord.tools.reach import reach_of
+from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, open_streams, run
 from coord.verbs import Value
 
 PROGRAM: Final = "coord"
@@ -50,16 +51,15 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _ask(given: argparse.Namespace) -> int:
     """Ask a server, after all that can be seen to be wrong without one."""
-    from coord.client import Client
     from coord.tools.cli_lock import hold
     from coord.tools.cli_output import Output
     from coord.tools.cli_verbs import perform, spawn
 
-    servers = servers_of([*(given.server_first or ()), *(given.server or ())])
+    reach = reach_of(given, [*(given.server_first or ()), *(given.server or ())])
     value = _checked(given)
 
     async def work(reactor: Any) -> int:
-        client = Client(reactor, servers, request_seconds=given.request_timeout)
+        client = reach.client(reactor, request_seconds=given.request_timeout)
         try:
             if given.command in HOLDING:
                 return await hold(reactor, client, given, partial(complain, PROGRAM))

@@ -12,6 +12,7 @@ import msgspec
 from coord import __version__, paths
 from coord.errors import CoordError
 from coord.tools.cli_completion import SHELLS
+from coord.tools.reach import add_reach
 from coord.tools.running import Usage
 from coord.verbs import ONCE, VERBS, Kind, Option, Target, Value, Verb
 
@@ -198,6 +199,7 @@ def _add_shared(made: argparse.ArgumentParser, servers: str) -> None:
         metavar="S",
         help=f"how long to try ({REQUEST_SECONDS:g})",
     )
+    add_reach(made, default=argparse.SUPPRESS)
 
 
 def _raw_help(name: str) -> str:

@@ -16,15 +16,18 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from coord.client import NoServer
-from coord.errors import TooLate
+from coord.errors import Denied, TooLate
 from coord.tools import backup_stream
-from coord.tools.backup_dump import Dump
+from coord.tools.backup_dump import Dump, left_out_words
 from coord.tools.backup_files import Partial, Pipe, Refused, check
 from coord.tools.backup_stream import Picture
 from coord.tools.progress import Progress
+from coord.tools.reach import Reach
+from coord.wire.backup import LeftOut
 
 GOOD = b"NODE /a 5 1\nNODE /b 6 {2}\n\n\n\n"
 REST = b"NODE /c 7 3\nEND 7\n"
+LEFT_OUT = "; left out: 1 ephemeral node, 1 lock, 2 sessions"
 Answer = Callable[["Server", str], None]
 
 
@@ -48,7 +51,15 @@ class Server(LineReceiver):
             self.transport.write(b"OK %d\n" % self.node.rev)
         elif request == "STATUS":
             role = self.node.role.encode()
-            self.transport.write(b"ITEM role=%b\nITEM tree_nodes=4\nEND 7\n" % role)
+            self.transport.write(
+                b"ITEM role=%b\nITEM tree_nodes=4\nITEM sessions=2\nEND 7\n" % role
+            )
+        elif request == "GET local /ctl/acl":
+            self.transport.write(self.node.rules)
+        elif request.startswith("AUTH"):
+            self.transport.write(self.node.allowed)
+        elif request == "s3cret":
+            return  # the rest of AUTH
         elif request.startswith("GET"):
             self.transport.write(b"VALUE 1 c\n")
         else:
@@ -64,6 +75,8 @@ class Node:
         self.rev = rev
         self.asked: list[str] = []
         self.unready = 0
+        self.rules = b"ERR NOENT there are none\n"
+        self.allowed = b"OK admin\n"
         loop: Any = reactor
         self.port = loop.listenTCP(
             0, Factory.forProtocol(lambda: Server(self)), interface="127.0.0.1"
@@ -102,6 +115,7 @@ class Dumps(TestCase):
         """Be patient for moments only."""
         self.path = Path(self.mktemp())
         self.notes: list[str] = []
+        self.secret: bytes | None = None
         self.patch(backup_stream, "AGAIN_SECONDS", 0.01)
 
     def node(self, *walks: Answer, role: str = "follower", rev: int = 7) -> Node:
@@ -114,7 +128,7 @@ class Dumps(TestCase):
         """Return a dump of some nodes."""
         return Dump(
             reactor,
-            [node.address for node in nodes],
+            Reach(servers=[node.address for node in nodes], secret=self.secret),
             Progress("nodes", screen=io.StringIO()),
             self.notes.append,
             reach_seconds=reach_seconds,
@@ -133,13 +147,52 @@ class Dumps(TestCase):
         """A dump asks for one revision, and takes it from a node that does not lead."""
         leader, other = self.node(role="leader"), self.node(say(GOOD, REST))
         await self.dumped(leader, other)
-        self.assertIn("WALK rev=7 /**", other.asked)
+        self.assertIn("WALK rev=7 lasting /**", other.asked)
 
     async def test_lost(self) -> None:
         """Where the node goes away, the next goes on after the last row, at the same revision."""
         one, two = self.node(say_and_go(GOOD)), self.node(say(REST), rev=9)
         await self.dumped(one, two)
-        self.assertIn("WALK rev=7 after=/b /**", two.asked)
+        self.assertIn("WALK rev=7 after=/b lasting /**", two.asked)
+
+    async def test_left_out(self) -> None:
+        """What goes with a session is counted once, also where the node goes away at it."""
+        held = b"ITEM ephemeral /a\nITEM lock /b\n"
+        one = self.node(say_and_go(b"NODE / 4 0\n", held), rev=7)
+        two = self.node(say(b"ITEM lock /b\nNODE /b 5 1\nITEM ttl=1.5 /c\nNODE /c 6 2\nEND 7\n"))
+        dump = self.dump(one, two)
+        await dump.run(Partial(self.path))
+        self.assertIn("WALK rev=7 after=/a lasting /**", two.asked)
+        with self.path.open("rb") as file:
+            found = check(file)
+        self.assertEqual(found.left_out, LeftOut(1, 1, 2))
+        self.assertEqual(left_out_words(found.left_out), LEFT_OUT)
+        self.assertIn(b"node-ttl 6 /c 1.5 2\n", self.path.read_bytes())
+
+    async def test_secret(self) -> None:
+        """A secret is shown first; one that opens nothing ends it at once."""
+        self.secret = b"s3cret"
+        node = self.node(say(GOOD, REST))
+        node.rules = b"VALUE 3 bob may read /**\n"
+        await self.dumped(node)
+        self.assertEqual(node.asked[:2], ["AUTH {6}", "s3cret"])
+        self.assertEqual(self.notes, [])
+        node.allowed = b"ERR DENIED no such secret\n"
+        await self.assertFailure(self.fails(self.dump(node), Pipe(io.BytesIO())), Denied)
+
+    async def test_rules(self) -> None:
+        """Who may not see all is told that the dump may not have all."""
+        for rules in (b"VALUE 3 bob may read /**\n", b"ERR DENIED it is not for you\n"):
+            node = self.node(say(GOOD, REST))
+            node.rules = rules
+            dump = self.dump(node)
+            await dump.run(Pipe(io.BytesIO()))
+            self.assertIn("rules of access", self.notes.pop())
+
+    async def test_hidden(self) -> None:
+        """A cluster that lets nobody in says so at once."""
+        node = self.node(say(b"ERR DENIED nothing for you\n"))
+        await self.assertFailure(self.fails(self.dump(node), Pipe(io.BytesIO())), Denied)
 
     async def test_refused(self) -> None:
         """A node that cannot answer now is left for another."""
@@ -192,7 +245,8 @@ class Dumps(TestCase):
         dump = self.dump(node, reach_seconds=0.05)
         await self.assertFailure(self.fails(dump, Pipe(io.BytesIO())), NoServer)
         silent: Any = MemoryReactorClock()
-        picture = Picture(silent, ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"], reach_seconds=5.0)
+        reach = Reach(servers=["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"])
+        picture = Picture(silent, reach, reach_seconds=5.0)
         opening = Deferred.fromCoroutine(picture.open())
         failed: list[Failure] = []
         opening.addErrback(failed.append)
@@ -236,7 +290,7 @@ class Dumps(TestCase):
             server.transport.registerProducer(Pusher(), False)
 
         node = self.node(endless)
-        picture = Picture(reactor, [node.address], rows_per_second=50)
+        picture = Picture(reactor, Reach(servers=[node.address]), rows_per_second=50)
         await picture.open()
         taken = 0
         async for rows in picture.rows():
@@ -248,7 +302,8 @@ class Dumps(TestCase):
 
     async def test_too_late_is_told(self) -> None:
         """Who takes the rows alone is told that the picture is gone."""
-        picture = Picture(reactor, [self.node(say(b"ERR TOO_LATE gone\n")).address])
+        node = self.node(say(b"ERR TOO_LATE gone\n"))
+        picture = Picture(reactor, Reach(servers=[node.address]))
         await picture.open()
         with self.assertRaises(TooLate):
             async for _ in picture.rows():

@@ -21,6 +21,7 @@ from coord.tools.backup_files import Refused, Sink, as_stamp, stamp
 from coord.tools.backup_follow import Follower
 from coord.tools.backup_record import Spoiled, check_all, find, parts, rebuilt
 from coord.tools.progress import Progress
+from coord.tools.reach import Reach
 from coord.wire.backup import Content, Header, Writer
 
 PATHS = ["/", "/a", "/a/b", "/a/b/c", "/d", "/d e", "/f/g"]
@@ -30,7 +31,8 @@ class MemoryDump(Dump):
     """A dump of a store in memory; ``held`` keeps it from going on."""
 
     def __init__(self, client: MemoryClient, held: Deferred[None] | None = None) -> None:
-        super().__init__(client.clock, ["none:1"], Progress("nodes"), lambda text: None)
+        reach = Reach(servers=["none:1"])
+        super().__init__(client.clock, reach, Progress("nodes"), lambda text: None)
         self._client = client
         self._held = held
         self._rows: tuple[Row, ...] = ()
