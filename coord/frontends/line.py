@@ -96,9 +96,24 @@ class LineProtocol(Protocol):
         if self._closed or self._paused or not conversation.is_idle or self._parser.is_midway:
             return False
         conversation.standing.touch()
-        self.transport.write(line_reply.OK)
-        self._push()
+        self._send_at_once(line_reply.OK)
         return True
+
+    def _send_at_once(self, text: bytes) -> None:
+        """Hand a few bytes to the kernel, past buffers where those are empty.
+
+        It saves telling the reactor that there is something to write, and that there is not.
+        """
+        connection = self.transport
+        if isinstance(connection, FileDescriptor) and not (
+            connection.disconnecting or connection.dataBuffer or connection._tempDataBuffer
+        ):
+            sent = connection.writeSomeData(text)
+            if sent == len(text):
+                return
+            text = text[sent:] if isinstance(sent, int) else text
+        connection.write(text)
+        self._push()
 
     def readConnectionLost(self) -> None:
         """Finish, then close: the client asks nothing more, but may still read."""
