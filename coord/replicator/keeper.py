@@ -178,6 +178,9 @@ class Keeper:
             self._call(partial(attachment.tell, event))
             return attachment
         kept.attached[attachment] = None
+        if kept.in_jeopardy:
+            event = SessionEvent(self._rev(), Trouble.JEOPARDY, session)
+            self._call(partial(attachment.tell, event))
         if own:
             kept.own += 1
             self._marks.set(kept, self._now() + kept.timeout_seconds / MARKS_PER_TIMEOUT)

@@ -343,6 +343,20 @@ class Troubles(Case):
         self.advance(0.5)
         self.assertEqual((long.troubles, short.troubles), ([], [Trouble.JEOPARDY]))
 
+    def test_newcomer(self) -> None:
+        """Who attaches to a session in jeopardy is told of it, and of its being safe again."""
+        first = Client(self.keeper, "s")
+        self.advance(1.0)
+        self.serves = False
+        self.advance(5.0)
+        second = Client(self.keeper, "s")
+        self.advance(0.2)
+        self.assertEqual(second.troubles, [Trouble.JEOPARDY])
+        self.serves = True
+        self.advance(1.0)
+        both = [Trouble.JEOPARDY, Trouble.SAFE]
+        self.assertEqual((first.troubles, second.troubles), (both, both))
+
     def test_expired(self) -> None:
         """The end is told last, to all who are attached, and answers those who ask."""
         client, other = Client(self.keeper, "s"), Client(self.keeper, "s")

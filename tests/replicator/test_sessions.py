@@ -26,7 +26,9 @@ from coord.errors import (
 from coord.events import SessionEvent, Trouble
 from coord.limits import EXPIRY_GRACE_SECONDS
 from coord.paxos.messages import Accept
+from coord.paxos.timing import Timing
 from coord.replicator.interfaces import IAttachment
+from coord.replicator.replicator import Tuning
 from coord.results import Granted, Opened, Queued, Value, Written
 from coord.wire import peer as wire
 from coord.wire import values
@@ -206,6 +208,25 @@ class Kept(SessionCase):
         self.assertEqual(
             [door.new_session(one)[0].timeout_ms for one in (1, 10**12)], [500, 86_400_000]
         )
+
+
+class Leaseless(Kept):
+    """The same without leases: the leader asks a majority before it confirms."""
+
+    tuning = Tuning(timing=Timing(leases=False))
+
+    def test_keep(self) -> None:
+        """A keep takes a round trip to a majority, and one more from elsewhere."""
+        leader = self.open(self.leader())
+        follower = self.open(self.followers()[0])
+        self.advance(0.5)
+        leader.keep()
+        follower.keep()
+        self.clock.advance(0)
+        self.clock.advance(0)
+        self.assertEqual((leader.kept, follower.kept), ([], []))
+        self.advance(0.1)
+        self.assertEqual((leader.kept, follower.kept), ([None], [None]))
 
 
 class TenThousand(SessionCase):
