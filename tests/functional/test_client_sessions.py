@@ -1,0 +1,175 @@
+"""Sessions, locks and ids on real nodes: the served node is killed, or stopped, under all of them.
+
+None is lost, none is done twice, and who loses a lock hears of it before another has it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor as installed
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from coord.client import Client, Lock
+from coord.client.dialler import endpoint
+from coord.errors import NotHeld, SessionExpired
+from coord.results import Written
+from tests.functional.cluster import HOST, PATIENCE_SECONDS, Cluster, Node, free_ports
+
+reactor: Any = installed
+IN_FLIGHT = 16
+
+
+class Numbered:
+    """Writers whose every write makes a numbered node: done twice it would leave two.
+
+    ``done`` are the values whose nodes were named.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.done: dict[int, str] = {}
+        self.wrong: list[BaseException] = []
+        self._next = 0
+        self._enough = False
+        self._running = [ensureDeferred(self._write()) for _ in range(IN_FLIGHT)]
+
+    async def _write(self) -> None:
+        while not self._enough:
+            number, self._next = self._next, self._next + 1
+            try:
+                written = await self.client.add("/once/n-", b"%d" % number, sequential=True)
+            except Exception as error:
+                self.wrong.append(error)
+                return
+            assert written.path is not None
+            self.done[number] = written.path
+
+    async def more(self, count: int) -> None:
+        """Return once so many more writes were answered; fail where they are not in time."""
+        until = len(self.done) + count
+        deadline = reactor.seconds() + PATIENCE_SECONDS
+        while len(self.done) < until and not self.wrong:
+            assert reactor.seconds() < deadline, f"{count} more writes"
+            await deferLater(reactor, 0.02)
+
+    async def finish(self) -> None:
+        """Let the writes under way end."""
+        self._enough = True
+        for running in self._running:
+            await running
+
+
+def cut_off(client: Client) -> None:
+    """Let nothing that a client says arrive any more, as a broken cable would."""
+    (link,) = client._links
+    link.transport.write = lambda _: None
+    nowhere = f"{HOST}:{free_ports(1)[0]}"
+    client._servers = [(nowhere, endpoint(reactor, nowhere))] * len(client._servers)
+
+
+class Three(TestCase):
+    """A cluster of three and two clients of all of them."""
+
+    timeout = 180
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        """Start three nodes."""
+        self.cluster = await deferToThread(Cluster, 3)
+        self.addCleanup(deferToThread, self.cluster.close)
+        await deferToThread(self.cluster.start)
+        self.client, self.rival = self.client_of(), self.client_of()
+
+    def client_of(self) -> Client:
+        """Return a client that is closed at the end."""
+        servers = [f"{HOST}:{node.line_port}" for node in self.cluster.nodes]
+        client = Client(reactor, servers, request_seconds=30)
+        self.addCleanup(client.close)
+        return client
+
+    def served_by(self, client: Client) -> Node:
+        """Return the node that a client talks to."""
+        ports = {f"{HOST}:{node.line_port}": node for node in self.cluster.nodes}
+        assert client.server is not None
+        return ports[client.server]
+
+    async def within(self, seconds: float, deferred: Deferred[Any]) -> Any:
+        """Return what a Deferred fires with, in that time."""
+        return await deferred.addTimeout(seconds, reactor)
+
+    async def test_written_once(self) -> None:
+        """Writes under a session are all answered, and each is done once, over three deaths."""
+        await self.client.session().opened()
+        writers = Numbered(self.client)
+        for _ in range(3):
+            await writers.more(100)
+            node = self.served_by(self.client)
+            await deferToThread(node.kill)
+            await writers.more(100)
+            node.start()
+            await deferToThread(node.wait_until_serving)
+        await writers.finish()
+        self.assertEqual(writers.wrong, [])
+        page = await self.rival.walk("/once/*")
+        held = {int(row.value): row.path for row in page.rows}
+        self.assertEqual(len(page.rows), len(held))
+        self.assertEqual(held, writers.done)
+
+    async def test_kept_over_deaths(self) -> None:
+        """A session, its nodes, its lock and its place in a queue outlive a node that is killed."""
+        session = self.client.session(timeout_seconds=5)
+        await self.client.set("/here", b"", ephemeral=True)
+        lock = await self.client.lock("/lock", b"mine")
+        await self.rival.lock("/other")
+        waiting = self.client.lock("/other", wait_seconds=None)
+        lost = lock.lost()
+        for _ in range(2):
+            node = self.served_by(self.client)
+            await deferToThread(node.kill)
+            await deferLater(reactor, 7)
+            self.assertEqual((session.state, lost.called), ("held", False))
+            node.start()
+            await deferToThread(node.wait_until_serving)
+        facts = await self.client.stat("/lock")
+        self.assertEqual((facts.holders, facts.token), ((session.id,), lock.token))
+        self.assertEqual((await self.client.stat("/here")).owner, session.id)
+        self.assertEqual((await self.rival.stat("/other")).waiting, 1)
+        await self.rival.unlock("/other")
+        taken: Lock = await self.within(PATIENCE_SECONDS, waiting)
+        self.assertTrue(taken.is_held)
+
+    async def test_frozen(self) -> None:
+        """A node that stands still is left before the session could be lost, and nothing is."""
+        session = self.client.session(timeout_seconds=4)
+        lock = await self.client.lock("/lock")
+        node = self.served_by(self.client)
+        node.freeze()
+        self.addCleanup(node.thaw)
+        written = await self.client.set("/lock", b"still mine")
+        self.assertIsInstance(written, Written)
+        await deferLater(reactor, 6)
+        self.assertTrue(lock.is_held)
+        self.assertEqual((await self.rival.stat("/lock")).holders, (session.id,))
+
+    async def test_lost_before_another_holds(self) -> None:
+        """Who is cut off from all nodes hears of the loss before the lock is another's."""
+        await self.client.session(timeout_seconds=3).opened()
+        lock = await self.client.lock("/lock", b"mine")
+        waiting = self.rival.lock("/lock", wait_seconds=None)
+        await self.rival.sync()
+        order: list[str] = []
+        lock.lost().addCallback(lambda why: order.append(type(why).__name__))
+        waiting.addCallback(self.note, order)
+        cut_off(self.client)
+        taken: Lock = await self.within(PATIENCE_SECONDS, waiting)
+        self.assertEqual(order, [SessionExpired.__name__, "another"])
+        self.assertGreater(taken.token, lock.token)
+        self.assertRaises(NotHeld, lock.check)
+
+    def note(self, lock: Lock, order: list[str]) -> Lock:
+        """Note that another has the lock."""
+        order.append("another")
+        return lock
