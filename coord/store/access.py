@@ -41,6 +41,10 @@ EVERYBODY: Final = "*"
 _LEVELS: Final = {b"read": Level.READ, b"write": Level.WRITE, b"admin": Level.ADMIN}
 _READ: Final = int(Level.READ)  # an enumeration's members are slow to look up
 _ADMIN: Final = int(Level.ADMIN)
+_KNOWN_MAX: Final = 8192
+"""Answers that are remembered, of callers who ask for the same paths again and again."""
+_KNOWN_LETTERS_MAX: Final = 512
+"""Longest path in them."""
 _BELOW_CONTROL: Final = CONTROL + "/"
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _FORM: Final = "a rule is: who [may] read|write|admin /glob"
@@ -55,12 +59,13 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class Rules:
-    """All rules of one text; they never change."""
+    """All rules of one text; they never change, so an answer may be remembered."""
 
-    __slots__ = ("_is_empty", "_reaches")
+    __slots__ = ("_is_empty", "_known", "_reaches")
 
     def __init__(self, rules: Iterator[Rule], *, is_empty: bool = False) -> None:
         self._is_empty = is_empty
+        self._known: dict[tuple[str, int, str], bool] = {}
         # The place of a level in this tuple is the level; nobody asks for NONE.
         self._reaches: tuple[dict[str, _Reach], ...] = ({}, {}, {}, {})
         for rule in rules:
@@ -86,10 +91,22 @@ class Rules:
         return cls(iter(()))
 
     def may(self, caller: Caller, level: int, path: str) -> bool:
-        """Say whether a caller may do at ``path`` what ``level`` says."""
-        if level > _READ and is_control(path):
-            return path == ACL and self._grants(caller, _ADMIN, path)
-        return self._grants(caller, level, path)
+        """Say whether a caller may do at ``path`` what ``level`` says; remembered for a while."""
+        if self._is_empty or caller.level >= _ADMIN:
+            return self._decide(caller, level, path)
+        question = caller.who, level, path
+        answer = self._known.get(question)
+        if answer is None:
+            answer = self._decide(caller, level, path)
+            if len(path) <= _KNOWN_LETTERS_MAX:
+                if len(self._known) >= _KNOWN_MAX:
+                    self._known.clear()
+                self._known[question] = answer
+        return answer
+
+    def sees(self, caller: Caller, path: str) -> bool:
+        """Say whether a caller may read ``path``, one of many that are asked for once."""
+        return self._grants(caller, _READ, path)
 
     def is_open_to(self, caller: Caller, level: int) -> bool:
         """Say whether a caller may do it everywhere (to write: outside of ``/ctl``)."""
@@ -123,6 +140,11 @@ class Rules:
         if self._is_empty or caller.level >= _ADMIN:
             return caller.level < _READ
         return not any(self._of(caller, _READ))
+
+    def _decide(self, caller: Caller, level: int, path: str) -> bool:
+        if level > _READ and is_control(path):
+            return path == ACL and self._grants(caller, _ADMIN, path)
+        return self._grants(caller, level, path)
 
     def _grants(self, caller: Caller, level: int, path: str) -> bool:
         if caller.level >= _ADMIN:

@@ -200,7 +200,7 @@ class Reader:
         if caller.level >= _ADMIN:
             return None
         access = self._access
-        return lambda path: access.rules.may(caller, _READ, path)
+        return lambda path: access.rules.sees(caller, path)
 
     def _shows(self, caller: Caller) -> May:
         access = self._access

@@ -12,6 +12,7 @@ from coord.commands import Caller, Level
 from coord.errors import BadRequest
 from coord.limits import ACL_BYTES_MAX, ACL_RULES_MAX
 from coord.paths import Glob
+from coord.store import access
 from coord.store.access import ACL_KEY, Access, Rules, is_control
 from coord.store.tree import Version
 from tests.store.strategies import CALM, GLOBS, a_path
@@ -118,6 +119,23 @@ class WithRulesTests(SynchronousTestCase):
         self.assertTrue(rules.is_open_to(caller("ann"), READ))
         self.assertFalse(rules.is_open_to(caller("ann"), WRITE))
         self.assertEqual(granted(b"bob read /**", "/"), "r")
+
+    def test_remembered(self) -> None:
+        """An answer that is remembered is that of who asked, for what, and where."""
+        self.patch(access, "_KNOWN_MAX", 10)
+        rules = Rules.parse(b"bob write /a/*\nann read /a/*")
+        for _ in range(2):
+            for number in range(8):
+                path = f"/a/{number}"
+                self.assertTrue(rules.may(caller("bob"), WRITE, path))
+                self.assertTrue(rules.may(caller("ann"), READ, path))
+                self.assertFalse(rules.may(caller("ann"), WRITE, path))
+                self.assertFalse(rules.may(caller("tom"), READ, path))
+                self.assertTrue(rules.may(caller("tom", ADMIN), WRITE, path))
+                self.assertLessEqual(len(rules._known), 10)
+        before = dict(rules._known)
+        self.assertFalse(rules.may(caller("bob"), READ, "/b" * 1000))
+        self.assertEqual(rules._known, before)
 
     def test_nothing(self) -> None:
         """Who is not named may do nothing at all."""
@@ -305,10 +323,13 @@ class TwinTests(SynchronousTestCase):
             one = caller(dice.choice(("bob", "ann", "tom")), dice.choice(list(Level)))
             for level in levels:
                 expected = _twin(drawn, one, level, path)
-                self.assertEqual(rules.may(one, level, path), expected, (text, one, level, path))
+                for _ in range(2):
+                    answer = rules.may(one, level, path)
+                    self.assertEqual(answer, expected, (text, one, level, path))
                 if rules.is_open_to(one, level) and not (level > READ and is_control(path)):
                     self.assertTrue(expected)
             glob = Glob.parse(dice.choice(globs))
+            self.assertEqual(rules.sees(one, path), _twin(drawn, one, READ, path))
             if _twin(drawn, one, READ, path):
                 self.assertFalse(rules.is_shut_to(one))
                 self.assertTrue(rules.shows(one, path))
