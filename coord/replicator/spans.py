@@ -9,6 +9,9 @@ end once it is over by the leader's own count. So it never ends early, whoever l
 3. n1 is started again and applies revision 9 anew. It begins to count anew: if it leads, /a goes
    late.
 
+Nor is it early by another's clock: each node counts a little longer than it was told, by as much
+as its own clock may be fast.
+
 An end is for one beginning: for the revision that last changed the node, the number of the place
 in the queue, the token of the lost holder. So an end that was proposed before and is chosen
 after a new beginning is passed over by the store, on every node alike.
@@ -25,11 +28,14 @@ from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 from coord.commands import Lapse, Stat
+from coord.limits import CLOCK_DRIFT_MAX
 from coord.replicator.deadlines import Deadlines
 from coord.results import Facts
 from coord.store.machine import Store
 from coord.store.news import Delay, Lifetime, Patience, Span
 
+_STRETCH: Final = 1 + CLOCK_DRIFT_MAX
+"""Never early is by anybody's clock, and this node's may be the one that is fast."""
 _LOOKS_PER_LIFETIME: Final = 2
 _LIFETIMES_UNLOOKED: Final = 64
 
@@ -53,7 +59,7 @@ class Spans:
         """Count a span that begins now."""
         key = _key(span)
         self._spans[key] = span
-        self._ends.set(key, now + span.span_ms / 1000)
+        self._ends.set(key, now + span.span_ms / 1000 * _STRETCH)
         if isinstance(span, Lifetime):
             self._lifetimes[span.path] = None
             if len(self._lifetimes) > _LIFETIMES_UNLOOKED:
