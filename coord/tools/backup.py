@@ -28,7 +28,7 @@ from coord.tools.backup_files import STDIO, Checked, Refused, as_stamp, check, p
 from coord.tools.backup_follow import ROTATE_BYTES, ROTATE_SECONDS, Follower
 from coord.tools.backup_record import Spoiled
 from coord.tools.backup_restore import Restore
-from coord.tools.backup_stream import REACH_SECONDS
+from coord.tools.backup_stream import ACL, REACH_SECONDS
 from coord.tools.progress import Progress
 from coord.tools.reach import Reach, add_reach, reach_of
 from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, run
@@ -123,6 +123,9 @@ def _restore_words(verbs: Any) -> None:
         "--into-non-empty",
         action="store_true",
         help="write what differs where there are nodes already; also goes on after an interruption",
+    )
+    restore.add_argument(
+        "--without-rules", action="store_true", help="leave out the rules of access, /ctl/acl"
     )
     restore.add_argument("--dry-run", action="store_true", help="say what would be done")
     _with_servers(restore)
@@ -223,13 +226,14 @@ def _offline(given: argparse.Namespace) -> int:
     progress = Progress("nodes")
     try:
         rebuilt = backup_offline.rebuild(given.data, undecided=given.undecided)
-        nodes = backup_offline.write(rebuilt, target, progress)
+        nodes, left_out = backup_offline.write(rebuilt, target, progress)
     except ValueError as error:
         raise Refused(f"{given.data}: its image cannot be read: {error}") from None
     finally:
         target.abandon()
         progress.close()
-    _tell(f"{nodes:,} nodes of revision {rebuilt.store.rev} of {rebuilt.cluster}")
+    what = f"{nodes:,} nodes of revision {rebuilt.store.rev} of {rebuilt.cluster}"
+    _tell(what + left_out_words(left_out))
     if rebuilt.undecided:
         _tell(_left_out(rebuilt.undecided, rebuilt.node))
     return DONE
@@ -303,17 +307,23 @@ def _restore(given: argparse.Namespace) -> int:
     at = _moment(given.at)
     if given.file != STDIO and Path(given.file).is_dir():
         moment = backup_record.find(Path(given.file), at)
-        with backup_record.rebuilt(moment) as (count, rows):
-            return _restored(given, reach, rows, count, f"revision {moment.rev}")
+        with backup_record.rebuilt(moment) as (count, rows, rules):
+            return _restored(given, reach, rows, rules, count, f"revision {moment.rev}")
     if at is not None:
         raise Usage("--at is for a folder of follow; a file is one moment")
     with _opened(given.file) as file:
         found = check(file)
         if found.header.content is not Content.DUMP:
             raise Refused(f"{given.file} holds changes: restore the folder that it is in")
-        file.seek(0)
-        rows = (one for one in Reader().records(pieces(file)) if isinstance(one, Row))
-        return _restored(given, reach, rows, found.lines, f"revision {found.header.rev}")
+        rules = next((row for row in _rows(file) if row.path == ACL), None)
+        what = f"revision {found.header.rev}"
+        return _restored(given, reach, _rows(file), rules, found.lines, what)
+
+
+def _rows(file: BinaryIO) -> Iterator[Row]:
+    """Yield the nodes of a dump, from its beginning."""
+    file.seek(0)
+    return (one for one in Reader().records(pieces(file)) if isinstance(one, Row))
 
 
 def _moment(text: str | None) -> int | str | None:
@@ -328,7 +338,12 @@ def _moment(text: str | None) -> int | str | None:
 
 
 def _restored(
-    given: argparse.Namespace, reach: Reach, rows: Iterator[Row], count: int, what: str
+    given: argparse.Namespace,
+    reach: Reach,
+    rows: Iterator[Row],
+    rules: Row | None,
+    count: int,
+    what: str,
 ) -> int:
     """Write some rows into the cluster, and say what was done."""
     progress = Progress("nodes", count)
@@ -336,10 +351,15 @@ def _restored(
     async def work(reactor: Any) -> int:
         client = reach.client(reactor, request_seconds=REQUEST_SECONDS)
         restore = Restore(
-            reactor, client, progress, into_non_empty=given.into_non_empty, dry_run=given.dry_run
+            reactor,
+            client,
+            progress,
+            into_non_empty=given.into_non_empty,
+            dry_run=given.dry_run,
+            without_rules=given.without_rules,
         )
         try:
-            counts = await restore.run(rows)
+            counts = await restore.run(rows, rules)
         except BaseException:
             progress.close()
             if restore.counts.made + restore.counts.replaced:

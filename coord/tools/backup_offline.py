@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from coord.paxos.durable import Vote
 from coord.paxos.membership import Membership
 from coord.replicator.applier import Applier, Run
 from coord.replicator.imaging import load
-from coord.results import Row, Rows, Value
+from coord.results import Aside, Row, Rows, Value
 from coord.store.machine import Store
 from coord.tools.backup_files import Sink, stamp
 from coord.tools.progress import Progress
-from coord.wire.backup import Content, Header, Writer
+from coord.wire.backup import Content, Header, LeftOut, Writer
+from coord.wire.backup_text import span_ms
 from coord.wire.values import Batch
 
 
@@ -77,8 +79,8 @@ def _apply(applier: Applier, offline: Offline, undecided: bool) -> int:
     return len(left) + sum(1 for _ in votes)
 
 
-def write(rebuilt: Rebuilt, sink: Sink, progress: Progress) -> int:
-    """Write a dump of the store; return how many nodes it holds."""
+def write(rebuilt: Rebuilt, sink: Sink, progress: Progress) -> tuple[int, LeftOut]:
+    """Write a dump of the store; return how many nodes it holds, and what it does not."""
     store = rebuilt.store
     progress.whole = None
     header = Header(
@@ -89,17 +91,27 @@ def write(rebuilt: Rebuilt, sink: Sink, progress: Progress) -> int:
     )
     writer = Writer(header)
     sink.write(writer.head())
-    for row in _rows(store):
+    asides: Counter[str] = Counter()
+    for row in _rows(store, asides):
         sink.write(writer.node(row))
         progress.add(1)
-    sink.write(writer.end())
+    sessions = len(store.sessions())
+    left_out = LeftOut(asides["ephemeral"], asides["lock"], sessions)
+    sink.write(writer.end(left_out))
     sink.finish()
-    return writer.lines
+    return writer.lines, left_out
 
 
-def _rows(store: Store) -> Iterator[Row]:
-    found = store.answer(Walk("/**"))
+def _rows(store: Store, asides: Counter[str]) -> Iterator[Row]:
+    """Yield the nodes that last, with their lifetimes; count the others."""
+    found = store.answer(Walk("/**", lasting=True))
     assert isinstance(found, Rows), found
+    ttl_ms = 0
     for row in found.rows:
         if isinstance(row, Row):
-            yield row
+            yield Row(row.path, row.rev, row.value, ttl_ms)
+            ttl_ms = 0
+        elif isinstance(row, Aside) and row.what.startswith("ttl="):
+            ttl_ms = span_ms(row.what.removeprefix("ttl=").encode())
+        elif isinstance(row, Aside):
+            asides[row.what] += 1

@@ -25,6 +25,7 @@ from coord.events import Event
 from coord.paths import from_order_key, order_key
 from coord.results import Row
 from coord.tools.backup_files import Checked, Refused, check, pieces
+from coord.tools.backup_stream import ACL
 from coord.wire.backup import Content, Mark
 from coord.wire.backup_reader import Damage, Foreign, Reader
 
@@ -181,8 +182,8 @@ def _times(chains: Iterable[_Chain]) -> str:
 
 
 @contextmanager
-def rebuilt(moment: Moment) -> Iterator[tuple[int, Iterator[Row]]]:
-    """Yield how many nodes there were at a moment, and the nodes in path order.
+def rebuilt(moment: Moment) -> Iterator[tuple[int, Iterator[Row], Row | None]]:
+    """Yield how many nodes there were at a moment, the nodes in path order, the rules of access.
 
     They are put together in a temporary file, in little memory.
     """
@@ -198,7 +199,7 @@ def rebuilt(moment: Moment) -> Iterator[tuple[int, Iterator[Row]]]:
         nodes.execute("BEGIN")
         _fill(nodes, moment)
         (count,) = nodes.execute("SELECT count(*) FROM node").fetchone()
-        yield count, _rows(nodes)
+        yield count, _rows(nodes), _rules(nodes)
 
 
 def _fill(nodes: sqlite3.Connection, moment: Moment) -> None:
@@ -227,6 +228,11 @@ def _records(part: Part) -> Iterator[object]:
 def _rows(nodes: sqlite3.Connection) -> Iterator[Row]:
     for key, *rest in nodes.execute("SELECT key, rev, value, ttl_ms FROM node ORDER BY key"):
         yield Row(from_order_key(key.decode()), *rest)
+
+
+def _rules(nodes: sqlite3.Connection) -> Row | None:
+    found = nodes.execute("SELECT rev, value FROM node WHERE key = ?", (_key(ACL),)).fetchone()
+    return None if found is None else Row(ACL, *found)
 
 
 def _cells(row: Row) -> tuple[bytes, int, bytes, int]:

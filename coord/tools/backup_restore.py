@@ -4,7 +4,8 @@ The rows of the backup and the nodes of the cluster, both in path order, are wal
 other. A node that is the same in both is left alone; any other is written under the condition
 that it still is as it was seen. So nothing that somebody else writes meanwhile is ever
 overwritten, a write whose fate is unknown can be tried again, and a restore that was broken off
-goes on where it ended when it is begun again. ``/ctl`` belongs to the cluster and is left out.
+goes on where it ended when it is begun again. ``/ctl`` belongs to the cluster and is left out,
+but for the rules of access, ``/ctl/acl``: they come first, so that nobody sees what they hide.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from coord.client import Page, Verbs
+from coord.commands import Set
 from coord.errors import (
+    BadRequest,
     CoordError,
+    Denied,
     IsDirectory,
+    Locked,
     NoEntry,
     Overloaded,
     RevisionMismatch,
@@ -33,8 +38,9 @@ from coord.errors import (
 )
 from coord.limits import MIB
 from coord.paths import CONTROL, encode, order_key
-from coord.results import Row
+from coord.results import Row, Value
 from coord.tools.backup_files import Refused
+from coord.tools.backup_stream import ACL
 from coord.tools.progress import Progress
 
 WINDOW_WRITES: Final = 256
@@ -126,12 +132,14 @@ class Restore:
         *,
         into_non_empty: bool = False,
         dry_run: bool = False,
+        without_rules: bool = False,
     ) -> None:
         self._clock = clock
         self._client = client
         self._progress = progress
         self._into_non_empty = into_non_empty
         self._dry_run = dry_run
+        self._without_rules = without_rules
         self._under_way = 0
         self._bytes = 0
         self._room: Deferred[None] | None = None
@@ -139,8 +147,8 @@ class Restore:
         self._heard = clock.seconds()
         self.counts = Counts()
 
-    async def run(self, rows: Iterable[Row]) -> Counts:
-        """Write ``rows``, which are in path order.
+    async def run(self, rows: Iterable[Row], rules: Row | None = None) -> Counts:
+        """Write ``rows``, which are in path order, after the ``rules`` of access among them.
 
         :raises Refused: where the cluster is not empty, or does not take a node.
         :raises CoordError: where the cluster takes no writes for a minute.
@@ -153,6 +161,8 @@ class Restore:
                     f"the cluster is not empty, {_shown(present.row.path)} is there:"
                     " --into-non-empty writes what differs and leaves the rest alone"
                 )
+            if rules is not None:
+                await self._put_rules(rules)
             for row in rows:
                 await self._row(row, present)
                 self._progress.add(1)
@@ -169,7 +179,7 @@ class Restore:
     async def _row(self, row: Row, present: _Present) -> None:
         """Bring one node to where the backup has it; the write may still be under way then."""
         if is_control(row.path):
-            self.counts.control += 1
+            self.counts.control += row.path != ACL or self._without_rules
             return
         key = order_key(row.path)
         while present.row is not None and order_key(present.row.path) < key:
@@ -184,6 +194,30 @@ class Restore:
             self.counts.same += 1
         else:
             await self._write(row, found.rev)
+
+    async def _put_rules(self, rules: Row) -> None:
+        """Bring the rules of access to where the backup has them."""
+        if self._without_rules:
+            return
+        try:
+            found = await self._client.get(ACL)
+        except NoEntry:
+            found = Value(0, b"")
+        if found.value == rules.value and found.rev:
+            self.counts.same += 1
+            return
+        if found.rev and not self._into_non_empty:
+            raise Refused(f"the cluster has other rules of access, in {ACL}: --into-non-empty")
+        self._count(found.rev)
+        if self._dry_run:
+            return
+        try:
+            await self._patiently(partial(self._set, rules, found.rev))
+        except (Denied, RevisionMismatch, BadRequest) as error:
+            raise Refused(
+                f"the rules of access, {ACL}, could not be written: {error.code} {error.text};"
+                " show an admin's secret, or leave them out with --without-rules"
+            ) from error
 
     async def _write(self, row: Row, if_rev: int) -> None:
         if self._dry_run:
@@ -223,6 +257,9 @@ class Restore:
     async def _put(self, row: Row, if_rev: int) -> None:
         """Write one node, until its fate is known."""
         replaces = if_rev
+        if replaces and await self._is_passing(row):
+            self._keep(row)
+            return
         for _ in range(LOOKS_MAX):
             try:
                 await self._patiently(partial(self._set, row, if_rev))
@@ -230,6 +267,8 @@ class Restore:
                 return
             except (RevisionMismatch, NoEntry):
                 seen = await self._patiently(partial(self._look, row))
+            except Locked:
+                break
             except _TRANSIENT:
                 raise
             except CoordError as error:
@@ -242,11 +281,24 @@ class Restore:
             if seen < 0:
                 break
             if_rev = seen
+        self._keep(row)
+
+    def _keep(self, row: Row) -> None:
         self.counts.kept += 1
         self.counts.first_kept = self.counts.first_kept or row.path
 
+    async def _is_passing(self, row: Row) -> bool:
+        """Say whether what is there goes with a session: what we wrote there would, too."""
+        try:
+            facts = await self._client.stat(row.path)
+        except CoordError:
+            return False
+        return facts.owner is not None
+
     async def _set(self, row: Row, if_rev: int) -> None:
-        written = await self._client.set(row.path, row.value, if_rev=if_rev)
+        """Set a node; a lifetime begins anew, and one that the backup has not is taken away."""
+        ttl_ms = row.ttl_ms if row.ttl_ms or if_rev else None
+        written = await self._client.request(Set(row.path, row.value, if_rev, ttl_ms=ttl_ms))
         self.counts.rev = max(self.counts.rev, written.rev)
 
     async def _look(self, row: Row) -> int | None:

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from coord.tools import backup, backup_offline
 from coord.tools.backup import main, parser
+from coord.wire.backup import LeftOut
 
 
 class Words(SynchronousTestCase):
@@ -64,7 +65,7 @@ class Offline(SynchronousTestCase):
             undecided=undecided, node="n1", cluster="c", store=SimpleNamespace(rev=3)
         )
         self.patch(backup_offline, "rebuild", lambda *_, **__: found)
-        self.patch(backup_offline, "write", lambda *_: 2)
+        self.patch(backup_offline, "write", lambda *_: (2, LeftOut(ephemeral=1)))
         said: list[str] = []
         self.patch(backup, "_tell", said.append)
         self.assertEqual(main(["offline", "folder", str(Path(self.mktemp()))]), 0)
@@ -82,4 +83,4 @@ class Offline(SynchronousTestCase):
             "2 slots of the log are left out: n1 voted for them and never learnt their fate"
             " (--undecided takes them)",
         )
-        self.assertEqual(self.told(0), "2 nodes of revision 3 of c")
+        self.assertEqual(self.told(0), "2 nodes of revision 3 of c; left out: 1 ephemeral node")

@@ -126,7 +126,7 @@ class Case(SynchronousTestCase):
 
     def restored(self, at: int | str | None, folder: Path | None = None) -> tuple[Row, ...]:
         """Return what the record has of a moment."""
-        with rebuilt(find(folder or self.folder, at)) as (count, rows):
+        with rebuilt(find(folder or self.folder, at)) as (count, rows, _):
             found = tuple(rows)
         self.assertEqual(count, len(found))
         return found

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from coord.commands import Genesis
+from coord.commands import Caller, Genesis, Level, Lock, OpenSession, Set
 from coord.errors import CoordError, Unavailable, Unknown
 from coord.paths import order_key
 from coord.results import Row
@@ -26,6 +26,7 @@ ROWS = [
     Row("/ctl/cluster", 1, b"other"),
     Row("/z", 8, b"\0"),
 ]
+RULES = Row("/ctl/acl", 7, b"bob may read /a/**\n")
 
 
 class Restores(SynchronousTestCase):
@@ -41,7 +42,8 @@ class Restores(SynchronousTestCase):
         """Begin to restore."""
         progress = Progress("nodes", len(rows), screen=io.StringIO(), now=lambda: 0.0)
         self.restore = Restore(self.client.clock, self.client, progress, **options)
-        return ensureDeferred(self.restore.run(rows))
+        rules = next((row for row in rows if row.path == RULES.path), None)
+        return ensureDeferred(self.restore.run(rows, rules))
 
     def run_restore(self, rows: list[Row], **options: bool) -> Counts:
         """Restore, and return what was done."""
@@ -84,6 +86,50 @@ class Restores(SynchronousTestCase):
         counts = self.run_restore(ROWS, into_non_empty=True)
         self.assertEqual((counts.same, counts.made, self.store.rev), (4, 0, rev))
 
+    def test_rules(self) -> None:
+        """Rules of access are there before what they hide; other ones are left, unless told."""
+        rows = sorted([*ROWS, RULES], key=lambda row: order_key(row.path))
+        counts = self.run_restore(rows)
+        self.assertEqual((counts.made, counts.control), (5, 1))
+        found = self.successResultOf(self.client.get("/ctl/acl"))
+        first = self.successResultOf(self.client.get("/"))
+        self.assertEqual(found.value, RULES.value)
+        self.assertLess(found.rev, first.rev)
+        self.assertEqual(self.run_restore(rows, into_non_empty=True).same, 5)
+
+    def test_other_rules(self) -> None:
+        """Rules that are there already are replaced only where that was asked for."""
+        self.successResultOf(self.client.set("/ctl/acl", b"* may read /**\n"))
+        refusal = self.failureResultOf(self.begin([RULES]), Refused)
+        self.assertIn("/ctl/acl", str(refusal.value))
+        counts = self.run_restore([RULES], without_rules=True)
+        self.assertEqual((counts.made, counts.replaced, counts.control), (0, 0, 1))
+        self.assertEqual(self.run_restore([RULES], into_non_empty=True).replaced, 1)
+
+    def test_rules_refused(self) -> None:
+        """Who may not write rules is told what to do."""
+        refusal = self.failureResultOf(self.begin([Row("/ctl/acl", 1, b"no rule")]), Refused)
+        self.assertIn("--without-rules", str(refusal.value))
+
+    def test_lifetimes(self) -> None:
+        """A lifetime begins anew; one that the backup does not have is taken away."""
+        self.successResultOf(self.client.set("/a", b"old", ttl_seconds=5))
+        self.run_restore([Row("/a", 1, b"1"), Row("/b", 2, b"2", 1_500)], into_non_empty=True)
+        lives = [self.successResultOf(self.client.stat(path)).ttl_seconds for path in ("/a", "/b")]
+        self.assertEqual(lives, [None, 1.5])
+
+    def test_of_sessions(self) -> None:
+        """What goes with somebody's session is left alone, and told of as such."""
+        session = Caller("x", "h:1", Level.ADMIN, "0123456789abcdef")
+        for write in (
+            OpenSession(session.session, b"", 9000),
+            Set("/a", b"x", ephemeral=True),
+            Lock("/z", b"x"),
+        ):
+            self.store._store.apply(write, 0, session)
+        counts = self.run_restore(ROWS, into_non_empty=True)
+        self.assertEqual((counts.kept, counts.first_kept, counts.made), (2, "/a", 2))
+
     def test_dry_run(self) -> None:
         """A dry run counts and writes nothing."""
         rev = self.store.rev
@@ -97,22 +143,22 @@ class Restores(SynchronousTestCase):
         self.successResultOf(restoring)
         again = MemoryStore()
         self.client = MemoryClient(again)
-        real = self.client.set
+        real = self.client.request
         lost: list[str] = []
 
-        def lose(path: str, value: bytes, *, if_rev: int | None = None) -> Deferred[Any]:
-            done: Deferred[Any] = real(path, value, if_rev=if_rev)
-            if path not in lost:
-                lost.append(path)
+        def lose(command: Any) -> Deferred[Any]:
+            done: Deferred[Any] = real(command)
+            if isinstance(command, Set) and command.path not in lost:
+                lost.append(command.path)
                 return done.addCallback(lambda _: _raise(Unknown("lost")))
             return done
 
-        self.client.set = lose  # type: ignore[method-assign]
+        self.client.request = lose  # type: ignore[method-assign]
         restoring = self.begin(ROWS)
         for _ in range(10):
             self.client.clock.advance(AGAIN_SECONDS)
         self.assertEqual(self.successResultOf(restoring).made, 4)
-        self.assertEqual(again.rev, 4)
+        self.assertEqual((again.rev, len(lost)), (4, 4))
 
     def test_unavailable_for_a_while(self) -> None:
         """A cluster without a quorum is waited for."""
