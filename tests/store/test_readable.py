@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
+
+from hypothesis import given
 
 from coord.commands import Blame, Caller, Get, Level, List, Log, Stat, Walk
 from coord.errors import CoordError, Denied, NoEntry
@@ -10,8 +13,10 @@ from coord.events import Event
 from coord.paths import Glob
 from coord.results import Entry, Facts, Row, Rows
 from coord.store.access import Rules
+from coord.store.machine import Store
 from coord.store.watches import Watch
 from tests.store.case import StoreTestCase
+from tests.store.strategies import CALM, GLOBS, a_path, dice
 
 RULES = b"""
 bob may write /b/**
@@ -244,3 +249,52 @@ class FactsTests(ReadableTestCase):
         assert isinstance(facts, Facts)
         self.assertEqual((facts.owner, facts.ttl_seconds, facts.token), (None, None, None))
         self.assertEqual((facts.holders, facts.shared, facts.waiting), ((), False, 0))
+
+
+class LivesTests(ReadableTestCase):
+    """Rules, writes and watches in any order."""
+
+    @given(dice)
+    @CALM
+    def test_events(self, dice: Random) -> None:
+        """After each turn every watch has just what its caller may read by the rules there are."""
+        self.store = Store()
+        callers = (BOB, ANN, NOBODY, ADMIN)
+        watches: list[tuple[Watch, Caller]] = []
+        for _ in range(60):
+            before = self.store.rev
+            for _ in range(dice.randrange(4)):
+                self.set(a_path(dice))
+                self.delete(a_path(dice), tree=True)
+            if dice.random() < 0.3:
+                self.rule(some_rules(dice))
+            self.turn()
+            rules = self.store._reader._access.rules
+            happened = self.events(before)
+            for watch, caller in watches:
+                seen = []
+                while watch.ready:
+                    seen += watch.take(dice.randrange(1, 5))
+                self.assertEqual(
+                    seen,
+                    [
+                        event
+                        for event in happened
+                        if watch.glob.matches(event.path) and rules.sees(caller, event.path)
+                    ],
+                )
+            if dice.random() < 0.3:
+                glob, caller = Glob.parse(dice.choice(GLOBS).encode()), dice.choice(callers)
+                if rules.may_match(caller, glob):
+                    watches.append((self.store.watch(glob, None, lambda: None, caller), caller))
+            if watches and dice.random() < 0.1:
+                watches.pop(dice.randrange(len(watches)))[0].close()
+
+
+def some_rules(dice: Random) -> bytes:
+    """Return a text of a few rules, or of none."""
+    lines = [
+        f"{dice.choice(('bob', 'ann', 'anonymous', '*'))} read {dice.choice(GLOBS)}"
+        for _ in range(dice.choice((0, 1, 2, 3)))
+    ]
+    return "\n".join(lines).encode()
