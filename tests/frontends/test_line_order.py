@@ -226,6 +226,20 @@ REQUESTS = st.lists(
             b"SYNC\n",
             b"PING\n",
             b"FROB\n",
+            b"SESSION\n",
+            b"SESSION end\n",
+            b"SET ephemeral /e 1\n",
+            b"LOCK /a v\n",
+            b"LOCK wait=5 /l\n",
+            b"UNLOCK /l\n",
+            b"BEGIN\nGET /a\nSET /a 2\nADD seq /q- v\nCOMMIT\n",
+            b"BEGIN\nDEL /a\nCOMMIT id=c\n",
+            b"ADD seq id=w /q- v\n",
+            b"OUTCOME w\n",
+            b"REVERT rev=1 /a\n",
+            b"BLAME /a\n",
+            b"LOG limit=2 /**\n",
+            b"AUTH x\n",
         ]
     ),
     max_size=12,
@@ -245,6 +259,17 @@ LINES = st.sampled_from(
         b"HELP\n",
         b"STATUS\n",
         b"FROB\n",
+        b"SESSION\n",
+        b"SET ephemeral /e 1\n",
+        b"LOCK /l\n",
+        b"LOCK wait=5 /l\n",
+        b"UNLOCK /l\n",
+        b"SET id=w /a 1\n",
+        b"BLAME /a\n",
+        b"AUTH x\n",
+        b"BEGIN\n",
+        b"CHECK if=0 /a\n",
+        b"ABORT\n",
         b"WAIT timeout=0 /none\n",
     ]
 )
@@ -253,7 +278,7 @@ LINES = st.sampled_from(
 class AnyOrder(LineCase):
     """Pipelining changes nothing but the time that it takes."""
 
-    @settings(max_examples=60, derandomize=True, deadline=None)
+    @settings(max_examples=100, derandomize=True, deadline=None)
     @given(REQUESTS, st.data())
     def test_pipelined_as_one_by_one(self, requests: list[bytes], draw: st.DataObject) -> None:
         """However requests are cut and answers delayed, replies are as if asked one by one."""
@@ -275,7 +300,7 @@ class AnyOrder(LineCase):
             came += client.read()
         self.assertEqual(came, expected)
 
-    @settings(max_examples=60, derandomize=True, deadline=None)
+    @settings(max_examples=100, derandomize=True, deadline=None)
     @given(st.lists(st.tuples(TAGS, LINES, st.booleans()), max_size=25), st.data())
     def test_every_request_answered(
         self, asked: list[tuple[bytes, bytes, bool]], draw: st.DataObject

@@ -112,6 +112,76 @@ class Watches(LineCase):
             self.assertEqual(watcher.read(), b"EVENT 1 set /a 1\n")
 
 
+class Differences(LineCase):
+    """WATCH diff: how what is there differs, where what happened is no longer known."""
+
+    def setUp(self) -> None:
+        """Let history forget what was done to three nodes, one of which is gone now."""
+        super().setUp()
+        self.coordinator.store = Store(history_revisions=10)
+        self.client.ask(b"SET /s/a 1\nSET /s/b 1\nSET /s/gone 1\nDEL /s/gone\nSET /s/b 2\n")
+        self.client.ask(b"".join(b"SET /t %d\n" % number for number in range(45)))
+
+    def test_too_late(self) -> None:
+        """What changed is a NODE, what did not an ITEM, what is in neither is gone; then events."""
+        self.hold("#w WATCH from=3 diff /s/*\n  #w OK 50 diff\n  #w ITEM /s/a\n"
+                  "  #w NODE /s/b 5 2\n  #w END 50")  # fmt: skip
+        self.hold("DEL /s/a\n  OK 51\n  #w EVENT 51 del /s/a")
+        self.hold("UNWATCH /s/*\n  OK 51")
+        self.hold("SET /s/a 1\n  OK 52")
+        self.hold("#w PING\n  #w OK")
+
+    def test_untagged(self) -> None:
+        """So it is without a tag; what was asked behind it is answered after the rows."""
+        self.hold(
+            "WATCH from=3 diff /s/*\n  OK 50 diff\n  ITEM /s/a\n  NODE /s/b 5 2\n  END 50\n"
+            "REV\n  OK 50"
+        )
+        self.hold("SET /s/b 3\n  OK 51\n  EVENT 51 set /s/b 3")
+
+    def test_early_enough(self) -> None:
+        """Where N is recent enough it is a watch like any other."""
+        self.hold("#w WATCH diff from=48 /t\n  #w OK 48\n  #w EVENT 49 set /t 43\n"
+                  "  #w EVENT 50 set /t 44")  # fmt: skip
+
+    def test_named(self) -> None:
+        """Without diff TOO_LATE names the revision to go on from, and that one works."""
+        text = self.client.ask(b"WATCH from=3 /s/*\n").decode()
+        self.assertTrue(text.startswith("ERR TOO_LATE "), text)
+        (named,) = [word for word in text.split() if word.isdigit() and word != "3"]
+        self.assertTrue(
+            self.client.ask(f"#w WATCH from={named} /s/*\n".encode()).startswith(b"#w OK")
+        )
+
+    def test_without_from(self) -> None:
+        """A difference is one from a revision: diff alone is BAD_REQUEST."""
+        self.assertTrue(self.client.ask(b"#w WATCH diff /s/*\n").startswith(b"#w ERR BAD_REQUEST "))
+        self.hold("#w PING\n  #w OK")
+
+    def test_large(self) -> None:
+        """Rows are told as the client takes them; no event comes before END, none is missed."""
+        value = b"x" * 10_000
+        self.client.ask(b"".join(b"SET /s/%d {10000}\n%b\n" % (n, value) for n in range(100)))
+        self.client.transport.unsent_max = 0
+        self.client.send(b"#w WATCH from=3 diff /s/**\n")
+        self.connect().ask(b"SET /s/a 9\n")
+        self.client.send(b"UNWATCH /s/**\n")
+        self.assertLess(self.client.transport.unsent_max, 300_000)
+        lines = [line for line in self.client.read().splitlines() if line[:1] != b"x"]
+        self.assertTrue(lines[1].startswith(b"ERR NOENT ") or lines[0] == b"#w OK 150 diff")
+        self.assertEqual(lines[-2:], [b"#w END 150", b"#w EVENT 151 set /s/a 9"])
+        self.assertEqual(sum(b" NODE " in line for line in lines), 101)
+
+    def test_lost(self) -> None:
+        """A connection that is lost amid the rows leaves nothing behind."""
+        value = b"x" * 10_000
+        self.client.ask(b"".join(b"SET /s/%d {10000}\n%b\n" % (n, value) for n in range(100)))
+        self.client.send(b"#w WATCH from=3 diff /s/**\n")
+        self.client.protocol.connectionLost()
+        self.assertEqual(self.coordinator.store.watch_count, 0)
+        self.assertIn(" pictures 0 ", self.coordinator.store.describe())
+
+
 class Waits(LineCase):
     """The first change, or the end of the time allowed."""
 
