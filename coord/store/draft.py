@@ -12,8 +12,7 @@ of the parent in the end, however many of its children came and went.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 
 from coord.store.sequences import Sequences
@@ -170,45 +169,50 @@ class Draft:
         return kin
 
     # -- values that go ----------------------------------------------------------------
-    def lose(self, keys: list[str], mark: Mark) -> None:
-        """Take the values of some nodes away, in any number, given in path order.
+    def lose(self, keys: Iterable[str], mark: Mark) -> None:
+        """Take the values of some nodes away, in any number and any order.
 
         A node that has children stays, as a parent without a value; others go, and so does
         each parent without a value when its last child goes.
         """
         live, records, kin = self._live, self._records, self._kin
-        leaves, others = list[str](), list[str]()
+        leaves, others = list[Version](), list[str]()
         for key in keys:
             version = live.get(key)
             if (
-                not key
-                or version is None
-                or version.directory is not None
-                or key in records
-                or key in kin
+                version is not None
+                and version.directory is None
+                and key  # the root stays
+                and key not in records
+                and key not in kin
             ):
-                others.append(key)
+                leaves.append(version)
             else:
-                leaves.append(key)
-        gone = self._lose_leaves(leaves, mark)
-        for key in reversed(others):  # so that all below a node comes before it
+                others.append(key)
+        gone = self._lose_leaves(leaves, mark) if leaves else {}
+        others.sort(reverse=True)  # so that all below a node comes before it
+        for key in others:
             self._lose_one(key, mark, gone)
-        for key, count in gone.items():
-            self._shrink(key, count, mark)
+        for key in sorted(gone):
+            self._shrink(key, gone[key], mark)
 
-    def _lose_leaves(self, keys: list[str], mark: Mark) -> dict[str, int]:
+    def _lose_leaves(self, leaves: list[Version], mark: Mark) -> dict[str, int]:
         """Let nodes of the tree go that never had a child: most do, and there may be many.
 
+        Each thing is done to all of them before the next, in the order in which they are in memory.
         Returns the parents whose children went, and how many; they are not counted yet.
         """
-        live, rev, time_ms = self._live, self.rev, self.time_ms
+        rev, time_ms = self.rev, self.time_ms
         stones = [  # `tombstone`, said shortly
-            Version(key, rev, rev, None, GONE, live[key].version, 0, time_ms, None, None, 0, mark)
-            for key in keys
+            Version(one.key, rev, rev, None, GONE, one.version, 0, time_ms, None, None, 0, mark)
+            for one in leaves
         ]
-        self._records.update(zip(keys, stones, strict=True))
-        self.lost += len(keys)
-        return Counter([key[: key.rindex("\0")] for key in keys])
+        self._records.update([(stone.key, stone) for stone in stones])
+        self.lost += len(leaves)
+        gone: dict[str, int] = {}
+        for key in [stone.key[: stone.key.rindex("\0")] for stone in stones]:
+            gone[key] = gone.get(key, 0) + 1
+        return gone
 
     def _lose_one(self, key: str, mark: Mark, gone: dict[str, int]) -> None:
         """Take the value of any node away.
@@ -266,8 +270,8 @@ class Draft:
             key, count = above(key), 1
 
     # -- the end ------------------------------------------------------------------------
-    def finish(self) -> list[Version]:
-        """Return all records in path order; numbers given by parents that went are kept.
+    def finish(self) -> tuple[list[Version], list[Version]]:
+        """Return all records, as they came and in path order; numbers given by parents are kept.
 
         A node that lost its value, went, and was made anew as a parent without one has two: the
         one of its end first.
@@ -285,7 +289,7 @@ class Draft:
         finished = [records[key] for key in sorted(records)]
         if ends:
             finished = sorted([*ends, *finished], key=attrgetter("key"))
-        return finished
+        return [*ends, *records.values()], finished
 
     def _settle_loss(self, key: str) -> Version | None:
         """See that the loss of a value of the past revision is told, and of no other.

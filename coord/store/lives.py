@@ -83,7 +83,6 @@ class Lives:
         draft = state.draft(time_ms)
         doomed = self._left_behind(draft, session, mark)
         doomed += [key for key in session.nodes if key not in state.locks.live]
-        doomed.sort()
         draft.lose(doomed, mark)
         rev = state.commit(draft)
         state.news.append(SessionOver(session.id, rev, is_expired))

@@ -82,10 +82,10 @@ class State:
 
     def commit(self, draft: Draft) -> int:
         """Make a draft the next revision, if it changes anything; return the newest one."""
-        records = draft.finish()
+        records, in_order = draft.finish()
         if records:
             self._install(records)
-            self.history.append(records[0] if len(records) == 1 else tuple(records))
+            self.history.append(in_order[0] if len(in_order) == 1 else tuple(in_order))
         for step in draft.then:
             step()
         return self.history.rev
@@ -111,12 +111,13 @@ class State:
 
     def _forget(self, gone: list[Version]) -> None:
         """Drop from the indices what is no more."""
-        owned = {version.owner for version in gone} & self.sessions.live.keys()
-        for version in gone if owned else ():
-            if version.owner is not None:
+        for version in gone:
+            if version.ttl_ms:
+                del self.mortal[version.key]
+        owners = {version.owner for version in gone}
+        if not owners.isdisjoint(self.sessions.live):
+            for version in gone:
                 self.sessions.own(version.key, version.owner, None)
-        for key in [version.key for version in gone if version.ttl_ms]:
-            del self.mortal[key]
 
     def count_down(self, version: Version) -> None:
         """Take note that a node with a lifetime is there; from when its value changed."""

@@ -4,8 +4,8 @@ Every revision is one call of `History.append`; a refused write leaves nothing b
 that comes or goes changes its parent too: the parent's new record at that revision keeps
 ``STAT rev=N`` true. Records of one revision are in path order, parents first.
 
-Most writes by far set or make one node that nobody has a claim on. These have a short way of
-their own through `Writer.set` and `Writer.add`, which does what the long one would.
+Most writes by far set, make or delete one node that nobody has a claim on. These have a short way
+of their own, which does what the long one would.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ from coord.store import refusals
 from coord.store.answers import Answer, decoded, encoded
 from coord.store.draft import Draft
 from coord.store.granting import Granting
-from coord.store.parts import Parts
+from coord.store.parts import Parts, changed
 from coord.store.state import State
-from coord.store.tree import Directory, Mark, Version, above, with_directory
+from coord.store.tree import Directory, Mark, Version, above, tombstone, with_directory
 
 _ADMIN: Final = int(Level.ADMIN)
+_CONTROL_KEY: Final = order_key(CONTROL)
 
 
 class Writer:
@@ -98,21 +99,22 @@ class Writer:
         """Give a node a value."""
         path = write.path
         key = order_key(path)
+        old = self._live.get(key)
         if (
-            caller.level < _ADMIN
-            or write.ephemeral
+            write.ephemeral
             or write.ttl_ms is not None
-            or write.if_rev is not None
+            or (old is not None and old.ttl_ms)
             or key in self._locks
             or path.startswith(CONTROL)
         ):
             return self._set(write, time_ms, caller, "SET")
-        old = self._live.get(key)
+        if caller.level < _ADMIN or write.if_rev is not None:
+            refusal = self._state.unwritable(path, caller) or changed(path, old, write.if_rev)
+            if refusal is not None:
+                return refusal
         mark = self._marks.of(caller, "SET")
         if old is None:
             return self._make(key, write.value, time_ms, mark)
-        if old.ttl_ms:
-            return self._set(write, time_ms, caller, "SET")
         history = self._history
         rev = history.rev + 1
         version = Version(
@@ -133,15 +135,17 @@ class Writer:
         history.append(version)
         return Written(rev)
 
-    def _make(self, key: str, value: bytes, time_ms: int, mark: Mark) -> Written:
-        """Make a node that nobody has a claim on."""
+    def _make(
+        self, key: str, value: bytes, time_ms: int, mark: Mark, path: str | None = None
+    ) -> Written:
+        """Make a node that nobody has a claim on; the answer names it by ``path``."""
         history, tree = self._history, self._tree
         rev = history.rev + 1
         parent = self._live.get(above(key))
         if parent is None or parent.directory is None:
             draft = self._state.draft(time_ms)
             draft.set(key, value, mark)
-            return Written(self._state.commit(draft))
+            return Written(self._state.commit(draft), path)
         old = parent.directory
         directory = Directory(old.children + 1, rev, old.child_version + 1, old.sequence)
         parent = with_directory(parent, rev, directory)
@@ -149,7 +153,7 @@ class Writer:
         tree.put(parent)
         tree.put(version)
         history.append((parent, version))
-        return Written(rev)
+        return Written(rev, path)
 
     def _set(self, write: Set, time_ms: int, caller: Caller, verb: str) -> Answer:
         draft = self._state.draft(time_ms)
@@ -164,15 +168,54 @@ class Writer:
 
     def add(self, write: Add, time_ms: int, caller: Caller) -> Answer:
         """Make a node that is not there yet, and name it."""
+        path = write.path
+        if (
+            caller.level >= _ADMIN
+            and not (write.sequential or write.ephemeral or write.ttl_ms)
+            and not path.startswith(CONTROL)
+            and (key := order_key(path)) not in self._live
+        ):
+            return self._make(key, write.value, time_ms, self._marks.of(caller, "ADD"), path)
         draft = self._state.draft(time_ms)
-        path = self._parts.add(draft, write, caller)
-        return path if isinstance(path, CoordError) else Written(self._state.commit(draft), path)
+        result = self._parts.add(draft, write, caller)
+        if isinstance(result, CoordError):
+            return result
+        return Written(self._state.commit(draft), result)
 
     def delete(self, write: Delete, time_ms: int, caller: Caller) -> Answer:
         """Delete a node, or all of a tree in one revision."""
+        if caller.level >= _ADMIN and write.if_rev is None:
+            rev = self._drop(order_key(write.path), time_ms, caller)
+            if rev is not None:
+                return Written(rev)
         draft = self._state.draft(time_ms)
         refusal = self._parts.delete(draft, write, caller)
         return Written(self._end(draft)) if refusal is None else refusal
+
+    def _drop(self, key: str, time_ms: int, caller: Caller) -> int | None:
+        """Delete a node that nobody has a claim on; return the revision.
+
+        ``None`` where it is not such a node, not a leaf, or not the only thing that goes.
+        """
+        old, tree, history = self._live.get(key), self._tree, self._history
+        if (
+            old is None
+            or not (old.directory is None and old.owner is None and old.ttl_ms == 0 and key)
+            or key in self._locks
+            or key.startswith(_CONTROL_KEY)
+        ):
+            return None
+        parent = self._live[above(key)]
+        last = parent.directory
+        if last is None or (last.children == 1 and parent.value is None):
+            return None
+        rev, mark = history.rev + 1, self._marks.of(caller, "DEL")
+        directory = Directory(last.children - 1, rev, last.child_version + 1, last.sequence)
+        parent, stone = with_directory(parent, rev, directory), tombstone(old, rev, time_ms, mark)
+        tree.put(parent)
+        tree.bury([stone])
+        history.append((parent, stone))
+        return rev
 
     def _end(self, draft: Draft) -> int:
         """Commit a draft; then give the locks that were left to those who wait."""
