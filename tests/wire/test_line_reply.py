@@ -10,10 +10,21 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from coord import paths
-from coord.errors import CATALOGUE, BadRequest, RevisionMismatch, Unknown
-from coord.events import Event, Kind
+from coord.errors import CATALOGUE, BadRequest, NoEntry, RevisionMismatch, Unknown
+from coord.events import Event, Kind, SessionEvent, Trouble
 from coord.limits import INLINE_VALUE_BYTES_MAX
-from coord.results import Entry, Facts, Items, Point, Row, Value, Written
+from coord.results import (
+    Committed,
+    Entry,
+    Facts,
+    Granted,
+    Items,
+    Point,
+    Queued,
+    Row,
+    Value,
+    Written,
+)
 from coord.wire import line_reply
 
 
@@ -45,8 +56,32 @@ class Letters(SynchronousTestCase):
                 b"ERR REV_MISMATCH /message was last changed at revision 5\n",
             ),
             (Unknown(), b"ERR UNKNOWN\n"),
+            (Granted(7), b"OK 7\n"),
+            (Committed(8, (Value(1, b"x"),)), b"OK 8\n"),
         ):
             self.assertEqual(line_reply.reply(result), text)
+
+    def test_sessions(self) -> None:
+        """A session is told with its key to who opened it, and by its id alone else."""
+        self.assertEqual(line_reply.session("5f0e", "k-_", 10_000), b"OK 5f0e:k-_ timeout=10\n")
+        self.assertEqual(line_reply.kept("5f0e", 2500), b"OK 5f0e timeout=2.5\n")
+        self.assertEqual(line_reply.kept("5f0e", 86_400_000), b"OK 5f0e timeout=86400\n")
+        for trouble in Trouble:
+            text = b"EVENT 12 %b 5f0e\n" % trouble.value.encode()
+            self.assertEqual(line_reply.trouble(SessionEvent(12, trouble, "5f0e")), text)
+
+    def test_parts(self) -> None:
+        """What a transaction's lines have to tell: a value, why there is none, a path made."""
+        for part, text in (
+            (Value(3, b"x\ny"), b"VALUE 3 {3}\nx\ny\n"),
+            (NoEntry("/a is not there"), b"ERR NOENT /a is not there\n"),
+            ("/jobs/a b-0000000001", b"ITEM /jobs/a%20b-0000000001\n"),
+        ):
+            self.assertEqual(line_reply.part(part), text)
+
+    def test_place(self) -> None:
+        """A place in a queue is not yet the lock."""
+        self.assertTrue(line_reply.reply(Queued(4)).startswith(b"ERR LOCKED "))
 
     def test_rows(self) -> None:
         """Rows and what closes them."""
