@@ -13,6 +13,9 @@ The theory, from the bottom up:
   the records that it replaced are dropped, unless a picture older than it is held.
 * **Writes** (`writes`, `sequences`) make revisions; **reads** (`reads`, `views`) find versions,
   a row at a time where there are many.
+* **Access** (`access`): rules are a node like any other, so each write is judged by those of the
+  revision before it, on every node alike; reads, rows and events by those of their moment.
+* **The log** (`log`) reads the history backwards: each record bears the mark of who made it.
 * **Watches** (`watches`) follow the revisions as they come, or read the history until they
   have caught up; the two meet without a seam because both walk the same records.
 * **Images** (`picture`, `image`). The versions at the horizon and all records since are the
