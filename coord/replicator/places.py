@@ -6,9 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from coord.commands import Stat
 from coord.errors import CoordError, NoSession, NotHeld, SessionExpired, Unavailable
-from coord.results import Facts, Granted
+from coord.results import Granted
 from coord.store.machine import Store
 from coord.store.news import PlaceOver, SessionOver
 
@@ -67,10 +66,8 @@ class Places:
             return settled
         if session not in self._store.timeouts_ms:
             return SessionExpired("this session is over")
-        facts = self._store.answer(Stat(path))
-        if isinstance(facts, Facts) and session in facts.holders and facts.token is not None:
-            return Granted(facts.token)
-        return NotHeld("the place in the queue is no more")
+        token = self._store.token(path, session)
+        return NotHeld("the place in the queue is no more") if token is None else Granted(token)
 
     def _wait_no_more(self, path: str, session: str, told: Told) -> None:
         waiting = self._waiting.get(session, {}).get(path, {})

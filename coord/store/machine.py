@@ -151,6 +151,12 @@ class Store:
         found = self._state.sessions.live.get(session)
         return None if found is None else found.waits.get(order_key(path))
 
+    def token(self, path: str, session: str) -> int | None:
+        """Return the token under which a session holds a lock, or None."""
+        lock = self._state.locks.live.get(order_key(path))
+        holder = None if lock is None else lock.holder(session)
+        return None if holder is None else holder.token
+
     def difference(self, glob: Glob, after_rev: int, caller: Caller = CLUSTER) -> Rows:
         """Return how what matches now differs from what was there at a revision long gone.
 

@@ -11,13 +11,14 @@ from coord.store.machine import Store
 
 
 class FakeStore(Store):
-    """Sessions with their timeouts and numbers of nodes, places in queues, facts of nodes."""
+    """Sessions with timeouts and numbers of nodes, places in queues, tokens, facts of nodes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.timeouts: dict[str, int] = {}
         self.nodes: dict[str, int] = {}
         self.places: dict[tuple[str, str], int] = {}
+        self.tokens: dict[tuple[str, str], int] = {}
         self.facts: dict[str, Facts] = {}
         self.looks = 0
 
@@ -33,6 +34,10 @@ class FakeStore(Store):
     def place(self, path: str, session: str) -> int | None:
         """Return the number of a session's place in a queue."""
         return self.places.get((path, session))
+
+    def token(self, path: str, session: str) -> int | None:
+        """Return the token under which a session holds a lock."""
+        return self.tokens.get((path, session))
 
     def answer(self, read: Read, caller: Caller = CLUSTER) -> Result:
         """Answer a `Stat` from ``facts``."""

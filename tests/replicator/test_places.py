@@ -15,7 +15,7 @@ from coord.errors import (
 from coord.replicator.places import Call, Places
 from coord.results import Granted
 from coord.store.news import PlaceOver, SessionOver
-from tests.replicator.fake_store import FakeStore, facts
+from tests.replicator.fake_store import FakeStore
 
 
 class PlacesTests(SynchronousTestCase):
@@ -97,16 +97,16 @@ class PlacesTests(SynchronousTestCase):
         del self.store.places["/l", "s"]
         self.places.place_over(PlaceOver("/l", "s", Granted(12)))
         self.places.fired()
-        self.store.facts["/l"] = facts("/l", 12, holders=("s",), token=12)
+        self.store.tokens["/l", "s"] = 12
+        self.store.tokens["/l", "t"] = 15
         self.wait()
-        self.store.facts["/l"] = facts("/l", 15, holders=("t",), token=15)
-        self.wait()
-        del self.store.facts["/l"]
+        self.assertEqual(self.told, [Granted(12)])
+        del self.store.tokens["/l", "s"]
         self.wait()
         del self.store.timeouts["s"]
         self.wait()()
         kinds = [type(one) for one in self.told]
-        self.assertEqual(kinds, [Granted, NotHeld, NotHeld, SessionExpired])
+        self.assertEqual(kinds, [Granted, NotHeld, SessionExpired])
 
     def test_stopped(self) -> None:
         """A node that stops says that it knows no more."""
