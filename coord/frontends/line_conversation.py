@@ -113,7 +113,7 @@ class Conversation:
         """Return the conversation in one line, for the console and for logs."""
         return (
             f"{self.standing.describe()} pending {self._requests} ({self._bytes} bytes) "
-            f"{self._in_order.describe()} transactions {len(self._transactions)} "
+            f"{self._in_order.describe()} transactions {len(self._transactions.open)} "
             f"tags {len(self._tags)} watches and waits {len(self._followers)}"
         )
 
@@ -121,6 +121,7 @@ class Conversation:
     def receive(self, requests: Sequence[Parsed], size_bytes: int) -> None:
         """Take requests, in the order sent, that took ``size_bytes`` to write down."""
         share = size_bytes // (len(requests) or 1) + 1
+        transactions = self._transactions.open
         for request in requests:
             if self._ending:
                 break
@@ -129,7 +130,7 @@ class Conversation:
             if type(request) is Tagged:
                 self._receive_tagged(request.tag, request.request, share)
                 continue
-            if self._transactions and self._taken(b"", request, share):  # type: ignore[arg-type]
+            if transactions and self._taken(b"", request, share):  # type: ignore[arg-type]
                 continue
             kind = kind_of(request)  # type: ignore[arg-type]
             if kind is not None:
@@ -169,7 +170,7 @@ class Conversation:
         self, tag: bytes, request: commands.Command | CoordError, share: int
     ) -> None:
         kind = kind_of(request)  # type: ignore[arg-type]
-        if (kind is None or self._transactions) and self._taken_tagged(tag, request, share):
+        if (kind is None or self._transactions.open) and self._taken_tagged(tag, request, share):
             return
         if tag in self._tags:
             text = tag.decode().strip()
@@ -228,7 +229,7 @@ class Conversation:
     def _taken_tagged(self, tag: bytes, request: commands.Command | CoordError, share: int) -> bool:
         """Do the same for a tagged request: its tag may be in use by what stands beside."""
         if tag in self._tags and (
-            tag not in self._transactions or self._transactions.ends(tag, request)
+            tag not in self._transactions.open or self._transactions.ends(tag, request)
         ):
             return False
         return self._taken(tag, request, share)
@@ -348,6 +349,9 @@ class Conversation:
             self._go_on()
 
     def _began_waiting(self, locking: Locking) -> None:
+        if self._gone:
+            locking.close()
+            return
         self._lockings[locking] = None
         if locking.tag:  # the group that it joined is answered; this is not
             self._requests += 1

@@ -77,6 +77,8 @@ class Locking(Slot):
         lock = lock_of(self._request)
         assert lock is not None, "only who may wait is queued"
         self._waits(self)
+        if self._closed:
+            return
         patience = lock.wait_ms / 1000 + REQUEST_SECONDS
         self._alarm = Alarm(self._clock, patience, self._lose_patience)
         cancel = self._standing.await_lock(lock.path, self._decide)

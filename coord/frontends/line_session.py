@@ -233,6 +233,7 @@ class Standing:
             self._timeout_ms = result.timeout_ms
             self._attach(own=False)
             tell(self._shown())
+            self._go_on()
         else:
             assert isinstance(result, CoordError | Opened), "SESSION resume is answered so"
             tell(b"" if isinstance(result, Opened) else line_reply.error(result))
@@ -257,6 +258,10 @@ class Standing:
             self._attach(own=self._is_own)
         else:
             self._forget()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Do what waited for the session to be there, or not to be."""
         waiting, self._after_opening = self._after_opening, []
         for perform in waiting:
             perform()

@@ -64,7 +64,7 @@ Taken: TypeAlias = bytes | Finished
 """What became of a line: its reply, or the write that ``COMMIT`` made."""
 
 
-class _Open:
+class Making:
     """One transaction in the making."""
 
     def __init__(self) -> None:
@@ -114,33 +114,30 @@ class _Open:
 
 
 class Transactions:
-    """The transactions in the making of one connection, by tag; the untagged one is ``b""``."""
+    """The transactions in the making of one connection.
+
+    ``open`` are they by tag; the untagged one is ``b""``.
+    """
 
     def __init__(self) -> None:
-        self._open: dict[bytes, _Open] = {}
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def __contains__(self, tag: bytes) -> bool:
-        return tag in self._open
+        self.open: dict[bytes, Making] = {}
 
     def ends(self, tag: bytes, request: Command | CoordError) -> bool:
         """Say whether ``request`` is the ``COMMIT`` of a transaction under ``tag``."""
-        return tag in self._open and isinstance(_without_id(request), Commit)
+        return tag in self.open and isinstance(_without_id(request), Commit)
 
     def take(self, tag: bytes, request: Command | CoordError) -> Taken | None:
         """Return what becomes of a line; ``None`` where it is no transaction's concern."""
-        found = self._open.get(tag)
+        found = self.open.get(tag)
         plain = _without_id(request)
         if found is None:
             return self._outside(tag, plain)
         match plain:
             case Commit():
-                del self._open[tag]
+                del self.open[tag]
                 return found.finish(request.word if isinstance(request, Once) else None)
             case Abort():
-                del self._open[tag]
+                del self.open[tag]
                 return line_reply.OK
             case Set() | Add() | Delete() | Check() | Get():
                 if plain is not request:
@@ -162,13 +159,13 @@ class Transactions:
             return None
         if not isinstance(request, Begin):
             return line_reply.error(BadRequest(f"{word} without BEGIN"))
-        if len(self._open) >= TRANSACTIONS_PER_CONNECTION_MAX:
+        if len(self.open) >= TRANSACTIONS_PER_CONNECTION_MAX:
             return line_reply.error(Overloaded("too many transactions on this connection"))
-        self._open[tag] = _Open()
+        self.open[tag] = Making()
         return QUEUED
 
     def _room_bytes(self) -> int:
-        return TRANSACTIONS_BYTES_MAX - sum(one.weight_bytes for one in self._open.values())
+        return TRANSACTIONS_BYTES_MAX - sum(one.weight_bytes for one in self.open.values())
 
 
 def _part(request: Set | Add | Delete | Check | Get) -> Part | CoordError:

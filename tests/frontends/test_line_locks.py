@@ -21,6 +21,10 @@ class LockCase(LineCase):
         """Give the lock up."""
         self.assertTrue(self.holder.ask(b"UNLOCK /l\n").startswith(b"OK "))
 
+    def waiting_here(self) -> int:
+        """Return how many sessions the node waits for with a client."""
+        return len(self.coordinator.places._waiting)
+
     def waiting(self) -> str:
         """Return how many wait for the lock."""
         words = self.holder.ask(b"STAT /l\n").decode().split()
@@ -172,11 +176,12 @@ class Waiting(LockCase):
 
     def test_lost_before_answer(self) -> None:
         """An answer that comes after the connection is lost starts no waiting."""
+        self.client.ask(b"SESSION\n")
         self.coordinator.holding = True
         self.client.send(b"LOCK wait=30 /l\n#t LOCK wait=30 /l\n")
         self.client.protocol.connectionLost()
         self.coordinator.release()
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual((self.clock.getDelayedCalls(), self.waiting_here()), ([], 0))
 
     def test_quit(self) -> None:
         """QUIT does not wait for a lock that may never come."""

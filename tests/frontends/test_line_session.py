@@ -82,6 +82,22 @@ class Asked(SessionCase):
         self.assertEqual(self.owners(), {FIRST})
         self.assertTrue(other.ask(b"GET /a\n").startswith(b"ERR NOENT "))
 
+    def test_resume_while_one_is_opened(self) -> None:
+        """Who takes a session up while another is being opened has the one asked for."""
+        self.client.ask(b"SESSION\n")
+        other = self.connect()
+        self.coordinator.holding = True
+        other.send(f"#r SESSION resume={FIRST}:key-1\n#e SET ephemeral /a 1\n".encode())
+        other.send(b"#s SESSION\n")
+        while self.coordinator.waiting:
+            self.coordinator.release(1)
+        told = f"OK {FIRST}:key-1 timeout=10"
+        self.assertEqual(
+            sorted(other.read().decode().splitlines()),
+            ["#e OK 1", f"#r {told}", f"#s {told}"],
+        )
+        self.assertEqual(self.owners(), {FIRST})
+
     def test_end(self) -> None:
         """SESSION end ends it, and what it owns, in one revision; a next one is another."""
         self.hold(f"SESSION\n  OK {FIRST}:key-1 timeout=10\nSET ephemeral /a 1\n  OK 1")
