@@ -8,9 +8,10 @@ from coord.client import Closed
 from coord.errors import NoEntry, Unavailable, Unknown
 from coord.testing import MemoryClient, MemoryStore
 from tests.client.contract import ClientContract
+from tests.client.contract_sessions import SessionContract
 
 
-class InMemory(ClientContract, SynchronousTestCase):
+class InMemory(SessionContract, ClientContract, SynchronousTestCase):
     """Two clients of one store in memory."""
 
     def setUp(self) -> None:
@@ -21,8 +22,12 @@ class InMemory(ClientContract, SynchronousTestCase):
         self.other = MemoryClient(self.store)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.store.clock.advance(seconds)
+        """Let time pass, a little at a time."""
+        self.store.clock.pump([0.0, *[0.1] * round(seconds * 10)])
+
+    def expire(self, session: str) -> None:
+        """Let a session expire."""
+        self.store.expire(session)
 
 
 class BadDays(SynchronousTestCase):

@@ -159,6 +159,8 @@ class Living:
     # -- kept -------------------------------------------------------------------------------------
     def keep(self, life: Life) -> None:
         """Ask the leader, by way of the server, to confirm it."""
+        if not self.check(life):
+            return
         asked_at, this_round = self.now(), self._round
         patience = self.timeout_seconds / _PATIENCES_PER_TIMEOUT
         self._patience = self.clock.callLater(patience, self.forsake)

@@ -142,8 +142,8 @@ class Session:
 
         :raises Unavailable: no server could open it in the time that requests have.
         """
-        if self._why is not None:
-            return fail(self._why)
+        if self.is_over:
+            return fail(self._why or NoSession("the session was ended"))
         if self._living.credentials is not None:
             return succeed(self)
         opener: Deferred[Session] = Deferred(self._openers.remove)

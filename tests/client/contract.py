@@ -31,10 +31,10 @@ STRANGE = ["/a b", "/%", "/*", "/ä?", "/{3}", "/\n", "/\x7f/\u2028"]
 VALUES = [b"", b"x", b" x ", b"{3}", b"\n", b"a\r", b"\xff\x00", "ä".encode(), b"y" * 5000]
 
 
-class ClientContract:
+class Clients:
     """Mixed with a test case whose clients share one store that keeps 100 revisions or more.
 
-    ``pause`` lets time pass; ``advance(0)`` lets happen what needs no time.
+    ``advance(0)`` lets happen what needs no time.
     """
 
     client: Verbs
@@ -57,6 +57,10 @@ class ClientContract:
         error = self.case.failureResultOf(deferred, kind).value
         assert isinstance(error, CoordError)
         return error.text
+
+
+class ClientContract(Clients):
+    """Requests and watches."""
 
     def pages(self, **options: Any) -> list[Page]:
         """Return all pages of a walk of ``/k/*``."""

@@ -11,6 +11,7 @@ from coord.events import Trouble
 from coord.limits import CLOCK_DRIFT_MAX
 from coord.results import Written
 from tests.client.case import ClientCase
+from tests.client.wires import share_sessions
 
 
 class SessionCase(ClientCase):
@@ -19,9 +20,7 @@ class SessionCase(ClientCase):
     def setUp(self) -> None:
         """Start the servers."""
         super().setUp()
-        one, other = self.first.coordinator, self.second.coordinator
-        other.holds, other.places, other.patience = one.holds, one.places, one.patience
-        other.new_session = one.new_session  # type: ignore[method-assign]  # no id twice
+        share_sessions(self.first.coordinator, self.second.coordinator)
 
     def open(self, timeout_seconds: float = 10.0) -> Session:
         """Return an open session."""

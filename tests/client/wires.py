@@ -186,3 +186,10 @@ def settle(clock: Clock, turns: int = 400) -> None:
         calls = clock.getDelayedCalls()
         if not calls or min(call.getTime() for call in calls) > clock.seconds():
             return
+
+
+def share_sessions(one: LocalCoordinator, *others: LocalCoordinator) -> None:
+    """Have nodes of one store know of each other's sessions, and give no id twice."""
+    for other in others:
+        other.holds, other.places, other.patience = one.holds, one.places, one.patience
+        other.new_session = one.new_session  # type: ignore[method-assign]
