@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from coord.limits import HISTORY_REVISIONS
 from coord.paths import Glob
 from coord.paxos.durable import Header, Value
 from coord.paxos.membership import Configuration, Governs
@@ -19,10 +20,13 @@ from coord.replicator.coordinator import Coordinator
 from coord.replicator.replicator import Tuning
 from coord.simulation.checkers.agreement import Agreement
 from coord.simulation.checkers.digests import Digests
+from coord.simulation.chronicle import Chronicle
 from coord.simulation.disk import Disk, DiskMix
 from coord.simulation.history import Timeline
 from coord.simulation.network import Mix, Network
 from coord.simulation.world import Machine, Process, World
+from coord.store.machine import Store
+from coord.store.news import News
 
 CLUSTER: Final = "simulated"
 
@@ -33,6 +37,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int
     leases: bool
     image_every_bytes: int
+    history_revisions: int = HISTORY_REVISIONS
     network: Mix
     disk: DiskMix
 
@@ -43,6 +48,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             nodes=dice.choice((3, 3, 3, 5, 1)),
             leases=dice.random() < 0.8,
             image_every_bytes=dice.choice((2_000, 20_000, 1 << 30)),
+            history_revisions=dice.choice((60, 200, HISTORY_REVISIONS)),
             network=Mix.draw(dice),
             disk=DiskMix.draw(dice),
         )
@@ -93,6 +99,7 @@ class SimulatedNode:
         tuning = Tuning(
             timing=Timing(leases=self._options.leases),
             image_every_bytes=self._options.image_every_bytes,
+            history_revisions=self._options.history_revisions,
         )
         addresses = {name: f"{name}:8047" for name in self._cluster.names}
         identity = Identity(
@@ -108,16 +115,27 @@ class SimulatedNode:
 
     def _observe(self, applier: Applier) -> None:
         """Let the judges see every slot as it is applied, in whatever way it came."""
-        apply, incarnation = applier.apply, self._incarnation
-        self._cluster.digests.taken(self.name, applier.slot, applier.store.digest)
+        apply, incarnation, store = applier.apply, self._incarnation, applier.store
+        chronicle, world = self._cluster.chronicle, self._cluster.world
+        self._cluster.digests.taken(self.name, applier.slot, store.digest)
 
         def observed(slot: int, value: Value, own: object) -> object:
             self._cluster.agreement.applied(self.name, incarnation, slot, value)
+            before = store.rev
             outcome = apply(slot, value, own)  # type: ignore[arg-type]
-            self._cluster.digests.taken(self.name, slot, applier.store.digest)
+            self._cluster.digests.taken(self.name, slot, store.digest)
+            chronicle.applied(self.name, store, before, world.now)
             return outcome
 
+        news = store.news
+
+        def told() -> list[News]:
+            found = news()
+            chronicle.told(self.name, found, world.now)
+            return found
+
         applier.apply = observed  # type: ignore[method-assign,assignment]
+        store.news = told  # type: ignore[method-assign]
 
     def crash(self) -> None:
         """End it as SIGKILL or a power cut does."""
@@ -158,13 +176,20 @@ class SimulatedNode:
         return dict(row.split("=", 1) for row in self.coordinator.status().rows)
 
     def timeline(self) -> Timeline:
-        """Return the whole history of the node's store, read as a watcher reads it."""
-        watch = self.coordinator.watch(Glob.parse(b"/**"), 0, lambda: None)
+        """Return the kept history of the node's store, read as a watcher reads it."""
+        store = self.store
+        watch = self.coordinator.watch(Glob.parse(b"/**"), store.horizon, lambda: None)
         events = []
         while watch.ready:
             events += watch.take(1000)
         watch.close()
         return Timeline(events)
+
+    @property
+    def store(self) -> Store:
+        """The store of the present life."""
+        assert self._node is not None, "the node is down"
+        return self._node.replicator.store
 
     def describe(self) -> str:
         """Return the node in one line."""
@@ -184,6 +209,7 @@ class Cluster:
         self.network = Network(world, self.names, options.network)
         self.agreement = Agreement()
         self.digests = Digests()
+        self.chronicle = Chronicle()
         self.nodes = {name: SimulatedNode(self, name, options) for name in self.names}
         self.on_crash: list[Callable[[str], None]] = []
 

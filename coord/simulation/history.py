@@ -18,7 +18,7 @@ from coord.commands import Add, Command, Delete, Set
 from coord.errors import CoordError, Overloaded, Unavailable, Unknown
 from coord.events import Event
 from coord.paths import Glob, order_key
-from coord.results import Facts, Point, Row, Value, Written
+from coord.results import Entry, Facts, Point, Row, Value, Written
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -28,7 +28,14 @@ class Picture(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...]
 
 
-Outcome: TypeAlias = Written | Value | Point | Facts | Picture | CoordError | None
+class Names(msgspec.Struct, frozen=True):
+    """The rows of a list or a log, taken to the end, and their revision."""
+
+    rev: int
+    rows: tuple[str | Entry, ...]
+
+
+Outcome: TypeAlias = Written | Value | Point | Facts | Picture | Names | CoordError | None
 
 
 class Operation(msgspec.Struct, kw_only=True):
@@ -36,7 +43,7 @@ class Operation(msgspec.Struct, kw_only=True):
 
     ``outcome`` is ``None`` and ``returned`` too while nobody has told its client anything.
     Commands of one ``group`` were sent at one moment, in this order (``index``) and are
-    answered at one moment.
+    answered at one moment. A guest is a client whom the rules of access concern.
     """
 
     client: str
@@ -48,6 +55,7 @@ class Operation(msgspec.Struct, kw_only=True):
     invoked: int
     returned: int | None = None
     outcome: Outcome = None
+    is_guest: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -132,6 +140,13 @@ class Timeline:
             last = revs[index + 1] - 1 if index + 1 < len(revs) else None
             yield Span(first, last, held[index] if index >= 0 else None)
             index += 1
+
+    def names(self, path: str, rev: int) -> tuple[str, ...]:
+        """Return the names of a path's children at ``rev``: something below them has a value."""
+        cut = len(path) + 1
+        below = (one for one in self._revs if one.startswith(path + "/"))
+        held = {one[cut:].split("/")[0] for one in below if self.held(one, rev) is not None}
+        return tuple(sorted(held))
 
     def rows(self, glob: str, rev: int) -> tuple[Row, ...]:
         """Return what a walk over ``glob`` shows at ``rev``."""

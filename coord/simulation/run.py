@@ -16,19 +16,16 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from coord.commands import Get, Set, Sync
+from coord.limits import EXPIRY_GRACE_SECONDS
 from coord.results import Point, Result, Value, Written
-from coord.simulation.checkers import (
-    at_most_once,
-    durability,
-    linearizability,
-    revisions,
-    watches,
-)
+from coord.simulation import judgement
 from coord.simulation.cluster import Cluster, Options, SimulatedNode
+from coord.simulation.deeds import Ledger
 from coord.simulation.disk import DiskFull
 from coord.simulation.faults import Faults
-from coord.simulation.history import History, Operation, Timeline
+from coord.simulation.history import History, Operation
 from coord.simulation.network import Mix
+from coord.simulation.owners import TIMEOUTS_SECONDS, Owner
 from coord.simulation.workload import Client, Watcher
 from coord.simulation.world import World
 
@@ -38,8 +35,12 @@ PROGRESS_SECONDS: Final = 3.0
 CATCH_UP_SECONDS: Final = 10.0
 WATCH_SECONDS: Final = 1.0
 """All the time that watchers get to see the last of it."""
+SILENCE_SECONDS: Final = 2 * max(TIMEOUTS_SECONDS) + EXPIRY_GRACE_SECONDS + 1.0
+"""How long a session may last that nobody keeps: its timeout, once more from when another began
+to lead, the grace, and an election."""
 CLIENTS: Final = 4
-WATCHED: Final = ("/k/*", "/**", "/k/a", "/q/**")
+OWNERS: Final = 3
+WATCHED: Final = ("/k/*", "/**", "/k/a", "/q/**", "/l/*", "/e/**")
 STEP_SECONDS: Final = 0.05
 
 
@@ -95,7 +96,11 @@ class Run:
         self._safety_seconds = safety_seconds
         self._cluster = Cluster(self.world, self.options)
         self._faults = faults(self._cluster)
-        self._clients = [Client(f"c{n}", self._cluster, self.history) for n in range(CLIENTS)]
+        self.ledger = Ledger()
+        self._clients = [
+            Client(f"c{n}", self._cluster, self.history, is_guest=n == 0) for n in range(CLIENTS)
+        ]
+        self._owners = [Owner(f"s{n}", self._cluster, self.ledger) for n in range(OWNERS)]
         self._watchers = [
             Watcher(f"w{number}", glob, self._cluster) for number, glob in enumerate(WATCHED)
         ]
@@ -133,6 +138,8 @@ class Run:
         self._cluster.start()
         for client in self._clients:
             client.start()
+        for owner in self._owners:
+            owner.start()
         for watcher in self._watchers:
             watcher.start()
         self.world.run(until=1.0)
@@ -155,6 +162,8 @@ class Run:
             return False
         for client in self._clients:
             client.stop()
+        for owner in self._owners:
+            owner.stop()
         self._revive(rest)
         if not self._settle():
             return False
@@ -164,8 +173,14 @@ class Run:
         cluster.start()
         if not self._settle():
             return False
+        if not self._until(SILENCE_SECONDS, self._is_silent):
+            self.violations += judgement.left_over(cluster)
         world.run(until=world.now + WATCH_SECONDS)
         return True
+
+    def _is_silent(self) -> bool:
+        """Say whether nothing is left of those who have stopped, on any node."""
+        return not judgement.left_over(self._cluster)
 
     def _revive(self, nodes: Sequence[SimulatedNode]) -> None:
         """Mend everything about some nodes; one whose disk failed is started again."""
@@ -253,30 +268,10 @@ class Run:
 
     # -- judgement -------------------------------------------------------------------------------
     def _judge(self) -> None:
-        timelines = {name: node.timeline() for name, node in self._cluster.nodes.items()}
-        timeline = next(iter(timelines.values()))
-        operations = self.history.operations
-        self.world.count("operations", len(operations))
-        self.world.count("revisions", timeline.last_rev)
-        self.violations += _differences(timelines)
-        self.violations += durability.check(operations, timelines)
-        self.violations += at_most_once.check(operations, timeline)
-        self.violations += revisions.check(self.history, timeline)
-        verdict = linearizability.check(self.history)
+        watched = [one for watcher in self._watchers for one in watcher.settled()]
+        verdict = judgement.judge(self._cluster, self.history, self.ledger, watched)
         self._undecided = verdict.undecided
         self.violations += verdict.violations
-        for watcher in self._watchers:
-            watcher.watched.settled = True
-            self.violations += watches.check(watcher.watched, timeline)
-
-
-def _differences(timelines: dict[str, Timeline]) -> list[str]:
-    (first, known), *others = timelines.items()
-    return [
-        f"digests: the histories of {first} and {name} differ"
-        for name, timeline in others
-        if timeline.events != known.events
-    ]
 
 
 def _where(error: BaseException) -> str:

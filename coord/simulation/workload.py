@@ -11,16 +11,43 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from coord.commands import Add, Command, Delete, Get, Set, Stat, Sync, Walk
+from coord.commands import (
+    Add,
+    Caller,
+    Command,
+    Delete,
+    Get,
+    Level,
+    List,
+    Log,
+    Set,
+    Stat,
+    Sync,
+    Walk,
+)
+from coord.errors import Lagged, TooLate
 from coord.paths import Glob
-from coord.results import Result, Row, Rows, Value, Written
+from coord.results import Entry, Result, Row, Rows, Value, Written
 from coord.simulation.checkers.watches import Watched
 from coord.simulation.cluster import Cluster, SimulatedNode
-from coord.simulation.history import History, Operation, Picture
+from coord.simulation.history import History, Names, Operation, Picture
 from coord.store.watches import Watch
 
 KEYS: Final = ("/k/a", "/k/b", "/k/c", "/k/d")
 QUEUE: Final = "/q/job-"
+ACL: Final = "/ctl/acl"
+OTHERS: Final = b"""
+s0 write /**
+s1 write /**
+s2 write /**"""
+RULES: Final = (
+    b"",
+    b"c0 write /**" + OTHERS,
+    b"c0 read /**" + OTHERS,
+    b"c0 write /k/a\nc0 read /k/?" + OTHERS,
+    b"* read /k/b\nc0 write /q/*" + OTHERS,
+)
+"""What the rules of access may be; only the first client is a guest, whom they concern."""
 PATIENCE_SECONDS: Final = 5.0
 THINK_SECONDS: Final = 0.05
 MENU: Final = (
@@ -32,6 +59,10 @@ MENU: Final = (
     ("sequence", 5),
     ("delete", 5),
     ("delete unchanged", 2),
+    ("delete tree", 1),
+    ("list", 2),
+    ("log", 2),
+    ("rules", 1),
     ("local", 4),
     ("past", 3),
     ("walk", 4),
@@ -45,8 +76,12 @@ _WEIGHTS: Final = [weight for _, weight in MENU]
 class Client:
     """One client with one group under way at a time."""
 
-    def __init__(self, name: str, cluster: Cluster, history: History) -> None:
+    def __init__(
+        self, name: str, cluster: Cluster, history: History, *, is_guest: bool = False
+    ) -> None:
         self.name = name
+        self._caller = Caller(name, "", Level.WRITE if is_guest else Level.ADMIN)
+        self._is_guest = is_guest
         self._cluster = cluster
         self._world = cluster.world
         self._dice = cluster.world.dice
@@ -108,6 +143,7 @@ class Client:
             command=self._command(),
             # A group is invoked at one moment.
             invoked=self._world.moment() if index == 0 else self._world.last_moment,
+            is_guest=self._is_guest,
         )
 
     def _command(self) -> Command:
@@ -131,6 +167,10 @@ class Client:
                 return Delete(key)
             case "delete unchanged":
                 return Delete(key, known)
+            case "delete tree":
+                return Delete("/q", tree=True)
+            case "rules":
+                return Set(ACL, self._dice.choice(RULES) + b"\n# " + value)
             case "past":
                 return Get(key, rev=known)
             case name:
@@ -140,7 +180,8 @@ class Client:
         """Hand the group over; this happens inside the node's process."""
         commands = [operation.command for operation in self._asked]
         if number == self._round and self._asked:
-            node.coordinator.submit(commands, partial(self._answered, node, number))  # type: ignore[arg-type]
+            answer = partial(self._answered, node, number)
+            node.coordinator.submit(commands, answer, self._caller)  # type: ignore[arg-type]
 
     # -- being told ------------------------------------------------------------------------
     def _answered(self, node: SimulatedNode, number: int, results: Sequence[Result]) -> None:
@@ -158,7 +199,11 @@ class Client:
 
     def _take(self, node: SimulatedNode, operation: Operation, result: Result) -> None:
         if isinstance(result, Rows):
-            self._take_rows(node, operation, result, [])
+            if isinstance(operation.command, Walk):
+                self._take_rows(node, operation, result, [])
+            else:
+                rows = tuple(row for row in result.rows if isinstance(row, str | Entry))
+                operation.outcome = Names(result.rev, rows)
             return
         operation.outcome = result  # type: ignore[assignment]
         path = getattr(operation.command, "path", "")
@@ -207,6 +252,10 @@ def _read(name: str, key: str) -> Command:
             return Walk("/k/*")
         case "sync":
             return Sync()
+        case "list":
+            return List("/k")
+        case "log":
+            return Log("/k/*", limit=8)
         case _:
             assert name == "stat"
             return Stat(key)
@@ -222,6 +271,7 @@ class Watcher:
 
     def __init__(self, name: str, glob: str, cluster: Cluster) -> None:
         self.watched = Watched(name=name, glob=glob, after_rev=-1, events=[])
+        self.past: list[Watched] = []
         self._cluster = cluster
         self._world = cluster.world
         self._node: SimulatedNode | None = None
@@ -242,14 +292,37 @@ class Watcher:
 
     def _begin(self, node: SimulatedNode) -> None:
         watched = self.watched
-        last = watched.events[-1].rev if watched.events else watched.after_rev
-        glob = Glob.parse(watched.glob.encode())
+        last = watched.whole_until()
         wake = partial(self._wake, node)
-        self._watch = node.coordinator.watch(glob, last if last >= 0 else None, wake)
+        try:
+            self._watch = node.coordinator.watch(
+                Glob.parse(watched.glob.encode()), last if last >= 0 else None, wake
+            )
+        except TooLate:
+            self._skip(node)
+            return
         if last < 0:
             watched.after_rev = self._watch.rev
         self._world.count("watches begun")
         wake()
+
+    def _skip(self, node: SimulatedNode) -> None:
+        """Ask for what differs, where history does not go back so far, and go on from there."""
+        watched = self.watched
+        last = watched.whole_until()
+        rows = node.coordinator.difference(Glob.parse(watched.glob.encode()), last)
+        difference = tuple(row for row in rows.rows if isinstance(row, str | Row))
+        self.past.append(watched)
+        self.watched = Watched(
+            name=watched.name,
+            glob=watched.glob,
+            after_rev=rows.rev,
+            events=[],
+            difference=difference,
+            difference_after_rev=last,
+        )
+        self._world.count("watches after a difference")
+        self._begin(node)
 
     def _wake(self, node: SimulatedNode) -> None:
         delay = self._world.dice.random() * 0.01
@@ -259,7 +332,12 @@ class Watcher:
         watch = self._watch
         if watch is None or self._node is not node:
             return
-        events = watch.take(self._world.dice.choice((1, 3, 100)))
+        try:
+            events = watch.take(self._world.dice.choice((1, 3, 100)))
+        except Lagged:
+            self._world.count("watches that lagged")
+            self._begin(node)
+            return
         self.watched.events += events
         self._world.count("events watched", len(events))
         self._world.note(repr(events).encode())
@@ -269,6 +347,11 @@ class Watcher:
             watch.close()
             self._watch = None
             self.start()
+
+    def settled(self) -> list[Watched]:
+        """Return all that was seen, now that nothing may be missing any more."""
+        self.watched.settled = True
+        return [*self.past, self.watched]
 
     def _node_crashed(self, name: str) -> None:
         if self._node is not None and self._node.name == name:

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 
 from coord.commands import Add, Delete, Set
 from coord.events import Event
-from coord.paths import CONTROL
 from coord.results import Written
 from coord.simulation.history import Operation, Timeline
+
+JUDGED: Final = ("/k/", "/q/", "/probe")
+"""What clients without sessions write; the others have a judge of their own."""
 
 
 def check(operations: Iterable[Operation], timeline: Timeline) -> list[str]:
     """Return the changes that nobody asked for, or that were made again."""
     writes = [one for one in operations if one.is_write]
-    events = [event for event in timeline.events if not event.path.startswith(CONTROL)]
+    events = [event for event in timeline.events if event.path.startswith(JUDGED)]
     return _check_values(writes, events) + _check_deletions(writes, events)
 
 
@@ -55,6 +58,10 @@ def _check_deletions(writes: list[Operation], events: list[Event]) -> list[str]:
     deletions = [one for one in writes if isinstance(one.command, Delete)]
     told = {one.outcome.rev for one in deletions if isinstance(one.outcome, Written)}
     open_ones = Counter(one.command.path for one in deletions if one.is_open)  # type: ignore[union-attr]
+    trees = open_ones.pop("/q", 0)
+    late = {one.rev for one in events if one.value is None and one.path.startswith("/q/")} - told
+    if len(late) <= trees:
+        told |= late
     untold = Counter(one.path for one in events if one.value is None and one.rev not in told)
     return [
         f"at most once: {number} deletions of {path} of which nobody was told,"

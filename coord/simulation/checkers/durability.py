@@ -25,6 +25,10 @@ def shows(timeline: Timeline, operation: Operation) -> bool:
     command, outcome = operation.command, operation.outcome
     assert isinstance(outcome, Written)
     assert isinstance(command, Set | Add | Delete)
+    if isinstance(command, Delete) and command.tree:
+        events = timeline.at_rev.get(outcome.rev, [])
+        below = [event for event in events if event.path.startswith(command.path + "/")]
+        return bool(below) and all(event.value is None for event in events)
     event = timeline.event(outcome.rev, outcome.path or command.path)
     if event is None:
         return False

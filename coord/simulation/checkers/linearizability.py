@@ -19,7 +19,7 @@ from typing import TypeAlias
 import msgspec
 
 from coord.commands import Add, Delete, Get, Set
-from coord.errors import Exists, NoEntry, RevisionMismatch
+from coord.errors import Denied, Exists, NoEntry, RevisionMismatch
 from coord.results import Value, Written
 from coord.simulation.history import History, Operation
 
@@ -61,6 +61,8 @@ def _by_path(history: History) -> dict[str, list[Operation]]:
             if operation.is_open or not is_present:
                 continue
         if isinstance(command, Add) and command.sequential:
+            continue
+        if isinstance(operation.outcome, Denied) or getattr(command, "tree", False):
             continue
         found.setdefault(command.path, []).append(operation)
     return found

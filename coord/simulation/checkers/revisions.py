@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coord.commands import Add, Delete, Get, Set, Stat, Sync, Walk
-from coord.errors import CoordError, Exists, NoEntry, RevisionMismatch
+from coord.commands import Add, Delete, Get, List, Set, Stat, Sync, Walk
+from coord.errors import CoordError, Denied, Exists, NoEntry, RevisionMismatch, TooLate
 from coord.results import Facts, Point, Value, Written
 from coord.simulation.checkers.durability import shows
-from coord.simulation.history import Held, History, Operation, Picture, Timeline
+from coord.simulation.history import Held, History, Names, Operation, Picture, Timeline
 
 
 def check(history: History, timeline: Timeline) -> list[str]:
@@ -105,13 +105,15 @@ class _Sweep:
 
     def _check_local(self, operation: Operation) -> None:
         """Hold that what a local read shows was true some time, however stale it is."""
-        if self.point(operation, 0) is None:
+        if not isinstance(operation.outcome, Denied) and self.point(operation, 0) is None:
             self._violations.append(f"local read: {operation.describe()} was never true")
 
     def _check_past(self, operation: Operation) -> None:
         """Hold that a read of a revision shows what was so after it."""
         assert isinstance(operation.command, Get)
         assert operation.command.rev is not None
+        if isinstance(operation.outcome, TooLate | Denied):
+            return
         held = self._timeline.held(operation.command.path, operation.command.rev)
         if not _explains(operation, held):
             self._violations.append(f"past read: {operation.describe()}, but it was {held!r}")
@@ -124,8 +126,15 @@ class _Sweep:
                 return self._write_point(operation, floor)
             case Picture():
                 assert isinstance(command, Walk)
-                right = outcome.rev >= floor and self._is_true(command, outcome)
+                right = outcome.rev >= floor and self._is_true(operation, command, outcome)
                 return outcome.rev if right else None
+            case Names():
+                right = outcome.rev >= floor and self._has_names(operation, outcome)
+                return outcome.rev if right else None
+            case Denied():
+                return floor
+            case NoEntry() if isinstance(command, List) or getattr(command, "tree", False):
+                return self._empty_point(command.path, floor)  # type: ignore[union-attr]
             case Point():
                 right = not isinstance(command, Sync) or outcome.rev >= floor
                 return max(outcome.rev, floor) if right else None
@@ -138,12 +147,30 @@ class _Sweep:
         assert isinstance(command, Set | Add | Delete)
         if outcome.rev <= floor or not shows(self._timeline, operation):
             return None
+        if isinstance(command, Delete) and command.tree:
+            return None if self._timeline.names(command.path, outcome.rev) else outcome.rev
         before = self._timeline.held(outcome.path or command.path, outcome.rev - 1)
         return outcome.rev if _allowed(operation, before) is None else None
 
-    def _is_true(self, command: Walk, picture: Picture) -> bool:
+    def _is_true(self, operation: Operation, command: Walk, picture: Picture) -> bool:
         rows = self._timeline.rows(command.glob, picture.rev)
+        if operation.is_guest:  # `access` looks at what it was shown, by the rules of the moment
+            return set(picture.rows) <= set(rows)
         return rows[: command.limit] == picture.rows
+
+    def _has_names(self, operation: Operation, names: Names) -> bool:
+        if not isinstance(operation.command, List):
+            return True
+        expected = self._timeline.names(operation.command.path, names.rev)
+        return set(names.rows) <= set(expected) if operation.is_guest else names.rows == expected
+
+    def _empty_point(self, path: str, floor: int) -> int | None:
+        """Return the least revision at which there was nothing below a path."""
+        revs = (event.rev for event in self._timeline.events if event.path.startswith(path + "/"))
+        for rev in (floor, *(rev for rev in revs if rev > floor)):
+            if not self._timeline.names(path, rev):
+                return rev
+        return None
 
     def _span_point(self, operation: Operation, floor: int) -> int | None:
         """Return the least revision at which the path was so that the outcome is right."""

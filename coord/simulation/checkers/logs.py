@@ -1,0 +1,28 @@
+"""``LOG`` tells what happened, by whom: newest first, and as far back as history is kept."""
+
+from __future__ import annotations
+
+from coord.commands import Log
+from coord.paths import Glob
+from coord.simulation.chronicle import Chronicle
+from coord.simulation.history import Names, Operation
+
+
+def check(operations: list[Operation], chronicle: Chronicle, history_revisions: int) -> list[str]:
+    """Return the logs that were not so."""
+    found = []
+    for operation in operations:
+        command, outcome = operation.command, operation.outcome
+        if not isinstance(command, Log) or not isinstance(outcome, Names) or operation.is_guest:
+            continue
+        glob = Glob.parse(command.glob.encode())
+        oldest = max(0, outcome.rev - history_revisions + 1)
+        entries = [
+            change.entry
+            for rev in range(outcome.rev, oldest, -1)
+            for change in chronicle.at(rev)
+            if glob.matches(change.event.path)
+        ]
+        if outcome.rows != tuple(entries[: command.limit]):
+            found.append(f"log: {operation.describe()}, and it was {entries[: command.limit]!r}")
+    return found

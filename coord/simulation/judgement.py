@@ -1,0 +1,76 @@
+"""All judges, one after the other, over one run that has come to rest."""
+
+from __future__ import annotations
+
+from coord.simulation.checkers import (
+    access,
+    at_most_once,
+    beliefs,
+    durability,
+    ephemeral,
+    lifetimes,
+    linearizability,
+    locks,
+    logs,
+    once,
+    revisions,
+    sessions,
+    transactions,
+    watches,
+)
+from coord.simulation.checkers.linearizability import Verdict
+from coord.simulation.checkers.watches import Watched
+from coord.simulation.cluster import Cluster
+from coord.simulation.deeds import Ledger
+from coord.simulation.history import History
+
+
+def judge(cluster: Cluster, history: History, ledger: Ledger, watched: list[Watched]) -> Verdict:
+    """Return everything that anybody finds wrong."""
+    chronicle = cluster.chronicle
+    timeline = chronicle.timeline()
+    timelines = dict.fromkeys(cluster.names, timeline)
+    operations = history.operations
+    cluster.world.count("operations", len(operations) + len(ledger.deeds))
+    cluster.world.count("revisions", timeline.last_rev)
+    verdict = linearizability.check(history)
+    verdict.violations += [
+        *chronicle.violations,
+        *_differences(cluster),
+        *durability.check(operations, timelines),
+        *at_most_once.check(operations, timeline),
+        *revisions.check(history, timeline),
+        *access.check(operations, timeline),
+        *logs.check(operations, chronicle, cluster.options.history_revisions),
+        *sessions.check(chronicle, ledger),
+        *locks.check(chronicle, ledger),
+        *beliefs.check(ledger),
+        *ephemeral.check(chronicle, ledger),
+        *lifetimes.check(chronicle, ledger),
+        *transactions.check(chronicle, ledger),
+        *once.check(chronicle, ledger),
+        *(line for one in watched for line in watches.check(one, timeline)),
+    ]
+    return verdict
+
+
+def left_over(cluster: Cluster) -> list[str]:
+    """Return what some node still has of clients that were silent for long enough."""
+    found = []
+    for node in cluster.nodes.values():
+        store = node.store
+        found += sessions.left_over([one.session for one in store.sessions()], "session")
+        found += sessions.left_over([one.path for one in store.locks()], "lock")
+        found += sessions.left_over([repr(one) for one in store.spans()], "span")
+    return found
+
+
+def _differences(cluster: Cluster) -> list[str]:
+    """Return the nodes whose kept history is not what was written down as it happened."""
+    happened = cluster.chronicle.timeline().events
+    found = []
+    for name, node in cluster.nodes.items():
+        kept = node.timeline().events
+        if kept != tuple(event for event in happened if event.rev > node.store.horizon):
+            found.append(f"digests: the history of {name} is not what happened")
+    return found
