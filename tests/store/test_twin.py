@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -38,7 +38,7 @@ class TwinTests(SynchronousTestCase):
             life.step(a_step(random), WRITER)
         life.finish()
 
-    @CALM
+    @settings(CALM, max_examples=60)
     @given(st.sampled_from([1, 2, 5, 1000]), dice)
     def test_whole_lives(self, history: int, random: Random) -> None:
         """Sessions, locks, transactions, ids, lifetimes and rules of access: all at random."""
