@@ -324,8 +324,9 @@ class Keeper:
         self._silent_since = None
         return False
 
-    def report(self, now: float) -> list[Renew]:
-        """Return what to tell the leader now."""
+    def report(self) -> list[Renew]:
+        """Return what to tell the leader now: by the clock as it is, after every mark."""
+        now = self._now()
         self.is_urgent = False
         if not self._marked:
             return []

@@ -106,7 +106,7 @@ class Sessions:
         self._look(now)
         serves = self._serves()
         if self.keeper.beat(now, serves):
-            self._report(now)
+            self._report()
             if self.keeper.needs_proof(serves) and not self._is_proving:
                 self._is_proving = True
                 self._read(Proof(self._proven, now + self._request_seconds))
@@ -114,9 +114,8 @@ class Sessions:
     def turn(self) -> None:
         """Tell the leader at once what somebody waits for."""
         if self.keeper.is_urgent:
-            now = self._now()
-            self._look(now)
-            self._report(now)
+            self._look(self._now())
+            self._report()
 
     def calls(self) -> list[Call]:
         """Take the calls to be made now that nothing is changing."""
@@ -168,13 +167,13 @@ class Sessions:
         else:
             self.spans.begin(news, now)
 
-    def _report(self, now: float) -> None:
+    def _report(self) -> None:
         """Tell the leader of the sessions heard of here, if there is a leader to be told."""
         leader = self._replica.leader
         is_here = leader == self._replica.node
         if leader is None or not (is_here or leader in self._peers.connected()):
             return
-        for renew in self.keeper.report(now):
+        for renew in self.keeper.report():
             self.renews += 1
             if is_here:
                 self._renew(leader, renew)

@@ -37,17 +37,23 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         """Begin with two sessions of ten seconds that the store knows."""
         self.now = 100.0
+        self.drift = 0.0
         self.serves = True
         self.answers = True
         self.timeouts = {"s": 10_000, "t": 10_000}
         self.sent: list[Renew] = []
         self.keeper = Keeper(
-            now=lambda: self.now,
+            now=self.look,
             timeouts_ms=lambda: self.timeouts,
             rev=lambda: 7,
             wake=lambda: None,
             request_seconds=3.0,
         )
+
+    def look(self) -> float:
+        """Return the time, which goes on a little with every look, as it does in the world."""
+        self.now += self.drift
+        return self.now
 
     def advance(self, seconds: float) -> None:
         """Let time pass; the leader answers at once where it does."""
@@ -61,7 +67,7 @@ class Case(SynchronousTestCase):
 
     def report(self) -> None:
         """Tell the leader, which answers where it does."""
-        renews = self.keeper.report(self.now)
+        renews = self.keeper.report()
         self.sent += renews
         if self.answers:
             for renew in renews:
@@ -106,6 +112,13 @@ class Marking(Case):
         self.advance(60.0)
         self.assertEqual(self.reported(), [])
         self.assertEqual(len(self.keeper), 0)
+
+    def test_quiet_and_well(self) -> None:
+        """A connection that says nothing hears nothing, on a clock that stands at no time still."""
+        self.drift = 1e-6
+        client = Client(self.keeper, "s", own=True)
+        self.advance(60.0)
+        self.assertEqual(client.troubles, [])
 
     def test_last_word(self) -> None:
         """What a client said before it left is told still, and then its session is forgotten."""
