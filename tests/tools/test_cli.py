@@ -15,15 +15,17 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from coord.client import Member
-from coord.errors import CoordError, NoEntry, TimedOut
+from coord.errors import Aborted, CoordError, NoEntry, TimedOut
 from coord.events import Event, Kind
 from coord.results import Row
 from coord.testing import MemoryClient
 from coord.tools.cli import main
 from coord.tools.cli_completion import script
 from coord.tools.cli_output import Output
+from coord.tools.cli_transaction import transaction_of
 from coord.tools.cli_verbs import environment, perform
 from coord.tools.cli_words import COMMANDS, parser
+from coord.tools.running import Usage
 from coord.verbs import VERBS
 
 
@@ -134,13 +136,51 @@ class Store(SynchronousTestCase):
         """Whatever a command prints as JSON is JSON."""
         needs = {"get": ["/message"], "stat": ["/message"], "ls": ["/"], "walk": ["/**"],
                  "wait": ["--from", "1", "/**"], "watch": ["--from", "1", "--count", "2", "/**"],
-                 "set": ["/new"], "add": ["/newer"], "del": ["/new"]}  # fmt: skip
+                 "set": ["/new"], "add": ["/newer"], "del": ["/new"], "log": ["/**"],
+                 "blame": ["/message"], "revert": ["--rev", "1", "/message"]}  # fmt: skip
         for name in COMMANDS:
             value = b"x" if name in ("set", "add") else None
             for line in self.run_now(
                 name, "--json", *needs.get(name, []), value=value
             ).splitlines():
                 self.assertIsInstance(json.loads(line), dict)
+
+    def test_authors(self) -> None:
+        """Who changed what is a row each: revision, path, verb, author and time in UTC."""
+        rows = [row.split("\t") for row in self.run_now("log", "/**").splitlines()]
+        self.assertEqual(
+            [row[:3] for row in rows[:2]], [["3", "/a%20b", "SET"], ["2", "/bin", "SET"]]
+        )
+        self.assertRegex(rows[0][4], r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
+        self.assertEqual(len(self.run_now("log", "--limit", "1", "/**").splitlines()), 1)
+        self.assertEqual(self.run_now("blame", "/bin").split("\t")[0], "2")
+        told = json.loads(self.run_now("blame", "--json", "/a b"))
+        self.assertEqual((told["rev"], told["path"], told["verb"]), (3, "/a b", "SET"))
+
+    def test_revert(self) -> None:
+        """A node has again what it held, as an ordinary write."""
+        self.run_now("set", "/message", value=b"new")
+        self.assertEqual(self.run_now("revert", "--rev", "1", "/message"), "5\n")
+        self.assertEqual(self.run_now("get", "/message"), "hello, world\n")
+        self.assertEqual(self.refusal("revert", "--rev", "1", "--if", "4", "/message").code,
+                         "REV_MISMATCH")  # fmt: skip
+
+    def test_lifetime(self) -> None:
+        """A node may have a lifetime, in seconds."""
+        self.run_now("set", "--ttl", "1.5", "/t", value=b"")
+        self.assertEqual(json.loads(self.run_now("stat", "--json", "/t"))["ttl_seconds"], 1.5)
+
+    def test_transaction(self) -> None:
+        """Lines of the line protocol are done at one revision; what was read comes first."""
+        lines = b"BEGIN\nCHECK if=1 /message\nGET /message\nGET /none\nADD seq /j/n x\nCOMMIT\n"
+        told = self.run_now("txn", value=lines)
+        self.assertEqual(told, "1\thello, world\nNOENT /none is not there\n/j/n0000000001\n4\n")
+        lines = b"GET /bin\r\nSET /bin {2}\n\t\n\n"
+        told = json.loads(self.run_now("txn", "--json", value=lines))
+        self.assertEqual(told, {"rev": 5, "rows": [{"rev": 2, "value_base64": "AP8K"}]})
+        self.assertEqual(self.run_now("get", "--raw", "/bin"), "\t\n")
+        done, _ = self.run_later("txn", value=b"SET /x 1\nCHECK if=0 /bin")
+        self.assertTrue(self.failureResultOf(done, Aborted).value.text.startswith("2 REV_MISMATCH"))
 
     def test_stat(self) -> None:
         """The facts of a node are ``name=value``."""
@@ -284,6 +324,15 @@ class Words(SynchronousTestCase):
             ("get", "--server", "h:99999", "/a"),
             ("del", "/a", "value"),
             ("completion", "fish"),
+            ("revert", "/a"),
+            ("set", "--ttl", "soon", "/a"),
+            ("set", "--ephemeral", "/a", "x"),
+            ("lock", "/a"),
+            ("lock", "/a", "--"),
+            ("lock", "a", "--", "true"),
+            ("elect", "/a", "--shared", "--", "true"),
+            ("watch", "--from", "1", "--diff", "--exec", "true", "/**"),
+            ("get", "--tls-key", "key", "/a"),
         ):
             self.assertRegex(self.complaint(*words), r"coord[a-z ]*: [^\n]+\n\Z")
 
@@ -312,6 +361,30 @@ class Words(SynchronousTestCase):
         self.assertEqual((given.value, given.json), (["--json", "-5"], False))
         self.assertEqual(parser().parse_args(["set", "/a", "-5"]).value, ["-5"])
         self.assertIn("--iff", self.complaint("set", "/a", "--iff", "3", "x"))
+
+    def test_command_to_run(self) -> None:
+        """What follows the first ``--`` is the command, whatever it looks like."""
+        given = parser().parse_args(["lock", "--wait", "0", "/a", "--", "env", "--", "--wait", "x"])
+        self.assertEqual((given.target, given.wait), ("/a", 0.0))
+        self.assertEqual(given.run, ["env", "--", "--wait", "x"])
+        given = parser().parse_args(["elect", "/a", "--value", "me", "--json", "--", "true"])
+        self.assertEqual((given.value, given.wait, given.run), ("me", None, ["true"]))
+
+    def test_transactions_that_are_none(self) -> None:
+        """A line that has no place in a transaction is named."""
+        for lines, said in (
+            (b"", "wants lines"),
+            (b"BEGIN\nCOMMIT\n", "wants lines"),
+            (b"SET /a 1\nWATCH /**\n", "line 2: a transaction has no WATCH"),
+            (b"SET /a 1\nSET a 1\n", "line 2:"),
+            (b"SET ephemeral /a 1\n", "line 1: an ephemeral node"),
+            (b"#t SET /a 1\n", "line 1: tags"),
+            (b"GET local /a\n", "line 1: a transaction has no GET"),
+            (b"SET /a {5}\nab", "line 1: the input ended"),
+        ):
+            with self.assertRaises(Usage) as caught:
+                transaction_of(lines)
+            self.assertIn(said, str(caught.exception))
 
     def test_completion(self) -> None:
         """Both shells are given every command."""

@@ -21,7 +21,8 @@ def options(parser: argparse.ArgumentParser) -> set[str]:
     """Return every long option of a program."""
     found = set()
     for action in parser._actions:
-        found |= {name for name in action.option_strings if name.startswith("--")}
+        if action.help != argparse.SUPPRESS:
+            found |= {name for name in action.option_strings if name.startswith("--")}
         if isinstance(action, argparse._SubParsersAction):
             for made in action.choices.values():
                 found |= options(made)
