@@ -286,7 +286,7 @@ class MemoryClient(Verbs):
         """Give up all watches, end the session; the store stays."""
         if self._session is not None and self._session.id is not None:
             session, caller = self._session, self._caller()
-            session.life.close()
+            session.life.end(None)
             self.store.perform(commands.EndSession(caller.session), caller)
         self._is_closed = True
         for watch in [*self._watches]:

@@ -194,7 +194,7 @@ class Client(Verbs):
             following.close()
         self._requests.fail_all(lambda request: request.cut_off(Closed("the client was closed")))
         if self._session is not None:
-            self._session.life.close()
+            self._session.life.end(None)
         self._requests.close()
         self._link = None
         if not self._links:

@@ -4,6 +4,9 @@ A server remembers, for each session, what it answered to the last `OUTCOMES_PER
 writes with an id, and no more than `OUTCOME_BYTES_MAX` of ids and answers. A write sent again after
 it was forgotten would be done again. So a client sends nothing that is too far ahead of the
 oldest write that is not answered yet: half as many, and half as much, as is remembered.
+
+A lock may be waited for as long as it takes, and must not hold others up for that. It does no harm
+either where its id was forgotten: who holds a lock, or has its place, is told just that.
 """
 
 from __future__ import annotations
@@ -50,6 +53,9 @@ class Ids:
 
     def take(self, command: commands.Command, word: str | None) -> Number | None:
         """Return the next number, with ``word`` or an id of its own; ``None`` for: not now."""
+        if _locks(command):
+            self._count += 1
+            return Number(word or f"{self._prefix}-{self._count}", 0)
         size = _remembered_bytes(command)
         if self._window and (len(self._window) >= _COUNT_MAX or self._sizes + size > _BYTES_MAX):
             return None
@@ -64,6 +70,11 @@ class Ids:
         number.is_open = False
         while self._window and not self._window[0].is_open:
             self._sizes -= self._window.popleft()._size
+
+
+def _locks(command: commands.Command) -> bool:
+    write = command.write if isinstance(command, commands.Once) else command
+    return isinstance(write, commands.Lock)
 
 
 def _remembered_bytes(command: commands.Command) -> int:

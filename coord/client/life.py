@@ -5,7 +5,7 @@
               taken_up             unlinked, doubted
     unopened ----------> attached -------------------> adrift
                              ^                            |
-                             '---- taken_up, trusted -----'        lose, close: from everywhere
+                             '---- taken_up, trusted -----'        end: from everywhere
 
 How long it holds is counted on this end, from the moment a question was *sent* that the
 leader has confirmed. The leader counts from when it heard of it, which was later; so here it is
@@ -56,11 +56,8 @@ class Life(Protocol):
     def trusted(self) -> None:
         """Hear that it can."""
 
-    def lose(self, why: CoordError) -> None:
-        """Hear that it is over, or must be taken for that."""
-
-    def close(self) -> None:
-        """Hear that it was ended."""
+    def end(self, why: CoordError | None) -> None:
+        """Hear that it is over, or must be taken for that; ``None``: it was ended."""
 
 
 @attrs.define(kw_only=True)
@@ -108,7 +105,7 @@ class Living:
         """Say whether it holds; where it is overdue, all who want to know are told first."""
         if self.state != "over" and self.is_overdue:
             self.is_lapsed = True
-            life.lose(SessionExpired("no server has confirmed the session in time"))
+            life.end(SessionExpired("no server has confirmed the session in time"))
         return self.state == "attached" or self.state == "adrift"
 
     # -- opened and taken up ----------------------------------------------------------------------
@@ -147,7 +144,7 @@ class Living:
 
     def _refused(self, life: Life, problem: CoordError, again: Callable[[], None]) -> None:
         if not isinstance(problem, Unavailable | Overloaded):
-            life.lose(problem)
+            life.end(problem)
             return
         this_round = self._round
         if isinstance(problem, Unavailable):
@@ -241,10 +238,10 @@ def _machine() -> Callable[[Living], Life]:
     attached.upon(Life.linked).loop().returns(None)
     attached.upon(Life.taken_up).loop().returns(None)
     attached.upon(Life.trusted).loop().returns(None)
-    for nothing in (Life.linked, Life.unlinked, Life.doubted, Life.trusted, Life.close):
+    for nothing in (Life.linked, Life.unlinked, Life.doubted, Life.trusted):
         over.upon(nothing).loop().returns(None)
     over.upon(Life.taken_up).loop().returns(None)
-    over.upon(Life.lose).loop().returns(None)
+    over.upon(Life.end).loop().returns(None)
 
     @unopened.upon(Life.linked).loop()
     @adrift.upon(Life.linked).loop()
@@ -284,19 +281,12 @@ def _machine() -> Callable[[Living], Life]:
     def part(life: Life, core: Living) -> None:
         core.part()
 
-    @unopened.upon(Life.lose).to(over)
-    @attached.upon(Life.lose).to(over)
-    @adrift.upon(Life.lose).to(over)
-    def lose(life: Life, core: Living, why: CoordError) -> None:
+    @unopened.upon(Life.end).to(over)
+    @attached.upon(Life.end).to(over)
+    @adrift.upon(Life.end).to(over)
+    def end(life: Life, core: Living, why: CoordError | None) -> None:
         core.enter("over")
         core.finish(why)
-
-    @unopened.upon(Life.close).to(over)
-    @attached.upon(Life.close).to(over)
-    @adrift.upon(Life.close).to(over)
-    def close(life: Life, core: Living) -> None:
-        core.enter("over")
-        core.finish(None)
 
     return machine.build()
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from coord.client.link import Link
 
 _FOREVER_SECONDS: Final = 1e7
+_LOOKS: Final = (commands.Check, commands.Look)
 _BY_OTHER_MEANS: Final = {
     commands.Watch: "Client.watch", commands.Unwatch: "Watch.close", commands.Wait: "Client.wait",
     commands.Begin: "Client.transaction", commands.Commit: "Client.transaction",
@@ -96,8 +97,11 @@ class Request(Exchange):
 
     @property
     def writes(self) -> bool:
-        """Whether it may change something."""
-        return isinstance(self.command, commands.WRITES)
+        """Whether it may change something; a transaction may only look."""
+        command = self.command
+        if isinstance(command, commands.Transaction):
+            return not all(isinstance(part, _LOOKS) for part in command.parts)
+        return isinstance(command, commands.WRITES)
 
     @property
     def locks(self) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+import msgspec
+
 from coord import paths
 from coord.commands import Auth, Command, Get, Look, Once, Part, Set, Transaction
 from coord.errors import TooLarge
@@ -17,6 +19,14 @@ from coord.verbs import ONCE, VERBS, Kind, Target, Value, Verb
 from coord.wire.line_reply import written
 
 _VERBS: Final[dict[type, Verb]] = {verb.command: verb for verb in VERBS}
+_DEFAULTS: Final[dict[type, dict[str, Any]]] = {
+    verb.command: {
+        field.name: field.default
+        for field in msgspec.structs.fields(verb.command)
+        if field.default is not msgspec.NODEFAULT
+    }
+    for verb in VERBS
+}
 _UNSAFE: Final = re.compile(rb"[\x00-\x20\x7f]")
 _WILD: Final = re.compile(r"[*?]")
 _BEGIN: Final = b"BEGIN\n"
@@ -94,7 +104,7 @@ def _any(command: Command) -> bytes:
     word = None
     if isinstance(command, Once):
         word, command = command.word, command.write
-    verb = _VERBS[type(command)]
+    verb, defaults = _VERBS[type(command)], _DEFAULTS[type(command)]
     words = [verb.name.encode()]
     if word is not None:
         words.append(b"%b=%b" % (ONCE.name.encode(), word.encode()))
@@ -102,7 +112,7 @@ def _any(command: Command) -> bytes:
         if option is ONCE:
             continue
         given = getattr(command, option.field)
-        if given is None or given is False:
+        if given is False or given == defaults.get(option.field):
             continue
         words.append(_option(option.name, option.kind, given))
     if verb.target is Target.PATH:

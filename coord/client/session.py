@@ -178,7 +178,7 @@ class Session:
 
     def _ended(self, outcome: Any) -> None:
         self._is_doubtful = not isinstance(outcome, Written)
-        self.life.close()
+        self.life.end(None)
         ending, self._ending = self._ending, []
         for done in ending:
             done.callback(None)
@@ -237,7 +237,7 @@ class Session:
 
     def refused(self, problem: CoordError) -> None:
         """Hear from a server that it is over, or is not to be had."""
-        self.life.lose(problem)
+        self.life.end(problem)
 
     def expire_unopened(self, seconds: float, overdue: Callable[[float], CoordError]) -> None:
         """Be over, with what ``overdue`` says, where it is not open after so many seconds."""
@@ -246,14 +246,14 @@ class Session:
 
     def _never_opened(self, asked_at: float, overdue: Callable[[float], CoordError]) -> None:
         self._is_doubtful = True
-        self.life.lose(overdue(asked_at))
+        self.life.end(overdue(asked_at))
 
     def befallen(self, event: SessionEvent, *, is_here: bool) -> None:
         """Take what a server says of it; ``is_here`` where that is the present one."""
         if event.session != self.id:
             return
         if event.kind is Trouble.EXPIRED:
-            self.life.lose(SessionExpired("the session has expired"))
+            self.life.end(SessionExpired("the session has expired"))
         elif is_here and event.kind is Trouble.JEOPARDY:
             self.life.doubted()
         elif is_here:

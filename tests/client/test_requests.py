@@ -20,9 +20,36 @@ GLOBS = st.one_of(PATHS.map(exactly), st.sampled_from(["/**", "/a/*", "/%2A?", "
 REVS = st.one_of(st.none(), st.integers(0, 2**63 - 1))
 VALUES = st.one_of(st.binary(), st.sampled_from([b"", b"{3}", b"{", b" x", b"x\r", b"\n"]))
 SECONDS = st.one_of(st.none(), st.integers(0, 10**6).map(lambda number: number / 1000))
+SPANS = st.one_of(st.none(), st.integers(0, 10**9))
+WORDS = st.text("abcXYZ019-_.", min_size=1, max_size=64)
+PLAIN = st.one_of(
+    st.builds(commands.Set, PATHS, VALUES, REVS, st.booleans(), SPANS),
+    st.builds(commands.Add, PATHS, VALUES, st.booleans(), st.booleans(), SPANS),
+    st.builds(commands.Revert, PATHS, st.integers(0, 2**63 - 1), REVS),
+    st.builds(commands.Unlock, PATHS),
+    st.builds(
+        commands.Lock,
+        PATHS,
+        st.one_of(st.none(), VALUES),
+        st.booleans(),
+        st.integers(0, 10**9),
+        st.integers(0, 10**9),
+    ),
+)
+SESSIONS = st.one_of(
+    st.builds(commands.Session, st.integers(1, 10**8)),
+    st.sampled_from([commands.Session(keep=True), commands.Session(end=True)]),
+    st.just(commands.Session(resume=("0123456789abcdef", "k-_9"))),
+)
 COMMANDS = st.one_of(
-    st.builds(commands.Set, PATHS, VALUES, REVS),
-    st.builds(commands.Add, PATHS, VALUES, st.booleans()),
+    PLAIN,
+    st.builds(commands.Once, WORDS, PLAIN),
+    SESSIONS,
+    st.builds(commands.Auth, st.binary(min_size=1, max_size=40)),
+    st.builds(commands.Outcome, WORDS),
+    st.builds(commands.Log, GLOBS, st.booleans(), st.one_of(st.none(), st.integers(1, 99))),
+    st.builds(commands.Blame, PATHS, st.booleans()),
+    st.builds(commands.Watch, GLOBS, st.integers(0, 9), st.booleans()),
     st.builds(commands.Delete, PATHS, REVS, st.booleans()),
     st.builds(commands.Get, PATHS, st.booleans(), REVS),
     st.builds(commands.Stat, PATHS, st.booleans(), REVS),
