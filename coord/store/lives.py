@@ -36,7 +36,9 @@ class Lives:
         }
 
     def open(self, write: OpenSession, time_ms: int, caller: Caller) -> Opened | CoordError:
-        """Open a session; that makes no revision."""
+        """Open a session, for who may do anything at all; that makes no revision."""
+        if self._state.access.rules.is_shut_to(caller):
+            return refusals.shut()
         opened = self._state.sessions.open(write, time_ms, caller)
         if isinstance(opened, Opened):
             self._state.news.append(SessionBegun(opened.session, opened.timeout_ms))

@@ -76,7 +76,7 @@ class Parts:
         key = order_key(path)
         owner = self._owner(draft, part, None, caller)
         refusal = (
-            self._state.unwritable(path, caller)
+            self._state.unwritable(path, caller, part.path)
             or (owner if isinstance(owner, CoordError) else None)
             or (None if draft.get(key) is None else refusals.existing(path))
             or self._unruly(part)
@@ -176,11 +176,12 @@ class Parts:
 
     def _untouchable(self, draft: Draft, keys: list[str], caller: Caller) -> CoordError | None:
         """Return why some nodes may not be deleted by a caller."""
-        if caller.level < _ADMIN or is_control(from_order_key(keys[0])):
+        path = from_order_key(keys[0])
+        if caller.level < _ADMIN or is_control(path):
             for key in keys:
                 version = draft.get(key)
                 if version is not None and version.value is not None:
-                    refusal = self._state.unwritable(from_order_key(key), caller)
+                    refusal = self._state.unwritable(from_order_key(key), caller, path)
                     if refusal is not None:
                         return refusal
         if self._locks:

@@ -71,14 +71,18 @@ class State:
         """Begin the next revision."""
         return Draft(self.tree, self.sequences, self.history.rev + 1, time_ms)
 
-    def unwritable(self, path: str, caller: Caller) -> CoordError | None:
-        """Return why a caller may not write at ``path``, ``None`` where it may."""
+    def unwritable(self, path: str, caller: Caller, named: str = "") -> CoordError | None:
+        """Return why a caller may not write at ``path``, ``None`` where it may.
+
+        :param named: the path as the caller named it, where it is another: who may not
+            write learns nothing else by the refusal.
+        """
         if is_control(path):
             may = self.access.rules.may(caller, _WRITE, path)
             return None if may else refusals.denied()
         if caller.level >= _ADMIN or self.access.rules.may(caller, _WRITE, path):
             return None
-        return refusals.unwritable(path)
+        return refusals.unwritable(named or path)
 
     def commit(self, draft: Draft) -> int:
         """Make a draft the next revision, if it changes anything; return the newest one."""

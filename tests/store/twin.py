@@ -136,6 +136,8 @@ def _do(world: World, write: Any) -> Any:
         case Transaction():
             return _do_all(world, write)
         case OpenSession():
+            if world.access.is_shut():
+                raise Refusal("DENIED")
             session = Session(write.key_hash, write.timeout_ms, world.author, world.time_ms)
             world.sessions[write.session] = session
             world.news.append(SessionBegun(write.session, write.timeout_ms))
