@@ -209,6 +209,8 @@ CLIENT_PING_SECONDS: Final = 1.0
 """How often a client asks its server for a sign of life."""
 CLIENT_SILENCE_SECONDS: Final = 3.0
 """A server silent for this long is left."""
+CLIENT_SECRET_SECONDS: Final = 25.0
+"""How long a server may look at a secret: after failures it takes its time."""
 CLIENT_QUORUM_SECONDS: Final = 5.0
 """How often a client with watches asks whether its server still hears a majority."""
 CLIENT_REFRESH_REVISIONS: Final = HISTORY_REVISIONS // 8

@@ -30,6 +30,7 @@ from coord.limits import (
     CLIENT_PING_SECONDS,
     CLIENT_QUORUM_SECONDS,
     CLIENT_REQUESTS_MAX,
+    CLIENT_SECRET_SECONDS,
     PARTING_SECONDS,
 )
 from coord.results import Point
@@ -124,6 +125,8 @@ class Link(Protocol):
         self._turn: IDelayedCall | None = None
         self._tick: IDelayedCall | None = None
         self._parting: IDelayedCall | None = None
+        self._secret_seconds = 0.0
+        """How much longer the server may take, since it is looking at a secret."""
         self._tick_due = 0.0
         self._made_at = 0.0
         self._heard_at = 0.0
@@ -199,6 +202,7 @@ class Link(Protocol):
         if self._secret is None:
             self._ping()
         else:
+            self._secret_seconds = CLIENT_SECRET_SECONDS
             self.ask(commands.Auth(self._secret), self._allowed)
         self._owner.link_made(self)
 
@@ -254,10 +258,10 @@ class Link(Protocol):
         if now - self._heard_at >= patience:
             self.hang_up(f"{self.server} was silent for {patience:g} s")
             return
-        if not self.is_up and now - self._made_at >= patience:
+        if not self.is_up and now - self._made_at >= patience + self._secret_seconds:
             self.hang_up(f"{self.server} gave no answer in {patience:g} s")
             return
-        if not self._ping_is_out and (self.is_up or self._secret is None):
+        if not self._ping_is_out:
             self._ping()
         due = now - self._asked_quorum_at >= CLIENT_QUORUM_SECONDS
         if due and self._owner.has_watches and not self._quorum_is_out and not self.is_leaving:
@@ -271,6 +275,8 @@ class Link(Protocol):
 
     def _allowed(self, outcome: Any) -> None:
         if isinstance(outcome, Allowed):
+            self._secret_seconds = 0.0
+            self._made_at = self._clock.seconds()
             self._ping()
         else:
             self._denied(outcome)
@@ -282,7 +288,13 @@ class Link(Protocol):
 
     def _ping(self) -> None:
         self._ping_is_out = True
-        self.ask(commands.Rev(), self._ponged)
+        if self._secret_seconds:  # more than a sign of life nobody is told without a secret
+            self.ask(commands.Ping(), self._lives)
+        else:
+            self.ask(commands.Rev(), self._ponged)
+
+    def _lives(self, _: Any) -> None:
+        self._ping_is_out = False
 
     def _ponged(self, outcome: Any) -> None:
         self._ping_is_out = False

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coord import commands
-from coord.client import NoServer
+from coord.client import Difference, NoServer
 from coord.errors import TimedOut, TooLate, Unavailable
 from coord.limits import (
     CLIENT_EVENTS_MAX,
@@ -274,3 +274,50 @@ class Quiet(ClientCase):
         self.advance(CLIENT_REFRESH_SECONDS)
         self.assertEqual(watch.complete_rev, rev - 1)
         self.assertEqual(self.events(watch, 1), [rev])
+
+
+class Different(ClientCase):
+    """A watch that takes differences where history is gone."""
+
+    def perform(self, *writes: commands.Write) -> None:
+        """Do writes by way of the second server."""
+        for write in writes:
+            self.second.coordinator.perform([write], lambda _: None)
+
+    def test_over_a_change_of_server(self) -> None:
+        """It goes on with what differs, told in the place of what nobody knows any more."""
+        self.perform(commands.Set("/w/kept", b"1"), commands.Set("/w/gone", b"1"))
+        watch = self.client.watch("/w/*", diff=True)
+        self.assertEqual(self.now(watch.opened()), 2)
+        self.perform(commands.Set("/w/seen", b"1"))
+        seen = self.now(watch.next())
+        self.assertEqual(seen.rev, 3)
+        self.first.kill()
+        self.second.kill()
+        self.advance(0.1)
+        self.perform(commands.Delete("/w/gone"), *[commands.Set("/x", b"")] * 12_000)
+        self.second.start()
+        coming = watch.next()
+        self.advance(2)
+        differs = self.successResultOf(coming)
+        assert isinstance(differs, Difference)
+        self.assertEqual(differs.unchanged, ("/w/kept",))
+        self.assertEqual([row.path for row in differs.changed], ["/w/seen"])
+        self.assertEqual((differs.after_rev, watch.complete_rev), (2, self.store.rev))
+        self.perform(commands.Set("/w/kept", b"2"))
+        event = self.now(watch.next())
+        self.assertEqual((event.rev, watch.rev), (self.store.rev, self.store.rev))
+
+    def test_again(self) -> None:
+        """It can happen more than once."""
+        watch = self.client.watch("/w", after_rev=0, diff=True)
+        self.now(watch.opened())
+        for _ in range(2):
+            self.first.kill()
+            self.second.kill()
+            self.advance(0.1)
+            self.perform(commands.Set("/w", b""), *[commands.Set("/x", b"")] * 12_000)
+            self.first.start()
+            coming = watch.next()
+            self.advance(2)
+            self.assertIsInstance(self.successResultOf(coming), Difference)
