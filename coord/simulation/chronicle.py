@@ -1,13 +1,13 @@
 """All that ever happened to the store, as the judges know it: written down as nodes apply it.
 
 Every revision is written down when the first node has applied it, with the true time, which
-no node can see. Every later node, and every later life that comes by it again, must tell
-the same. So the judges have the whole past, however short a history the nodes keep.
+no node can see. That all others, and all later lives, come to the same is for the judge of
+digests. So the judges have the whole past, however short a history the nodes keep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -44,7 +44,7 @@ class End(msgspec.Struct, frozen=True):
 
 
 class Chronicle:
-    """What nodes have told of their stores; ``violations`` is where two of them differ."""
+    """What nodes have told of their stores; ``violations`` are ends of sessions that differ."""
 
     def __init__(self) -> None:
         self.violations: list[str] = []
@@ -52,41 +52,27 @@ class Chronicle:
         self.ends: dict[str, End] = {}
         self.begun: dict[Lifetime | Patience | Delay, float] = {}
         self.places_over: dict[PlaceOver, float] = {}
-        self._by_rev: dict[int, tuple[Change, ...]] = {}
+        self.last_rev = 0
+        self._by_rev: dict[int, list[Change]] = {}
 
     def timeline(self) -> Timeline:
         """Return what every path held after every revision."""
         return Timeline(change.event for change in self.changes)
 
-    def at(self, rev: int) -> tuple[Change, ...]:
+    def at(self, rev: int) -> Sequence[Change]:
         """Return the changes of one revision."""
         return self._by_rev.get(rev, ())
 
-    def seconds(self, rev: int) -> float:
-        """Return when a revision was first seen."""
-        return self._by_rev[rev][0].seconds
-
-    def applied(self, node: str, store: Store, after_rev: int, seconds: float) -> None:
-        """Write down, or compare, what a store has made of a slot."""
-        if store.rev == after_rev:
+    def applied(self, store: Store, seconds: float) -> None:
+        """Write down what a store has made of a slot, if it is the first to do so."""
+        known = self.last_rev
+        if store.rev <= known:
             return
-        events = _events(store, after_rev)
-        entries = _entries(store, after_rev)
-        changes = [
-            Change(event, entry, seconds) for event, entry in zip(events, entries, strict=True)
-        ]
-        for rev in range(after_rev + 1, store.rev + 1):
-            found = tuple(change for change in changes if change.event.rev == rev)
-            known = self._by_rev.get(rev)
-            if known is None:
-                self._by_rev[rev] = found
-                self.changes += found
-            elif [(one.event, one.entry) for one in known] != [
-                (one.event, one.entry) for one in found
-            ]:
-                self.violations.append(
-                    f"digests: revision {rev} is {found!r} on {node} and was {known!r}"
-                )
+        self.last_rev = store.rev
+        for event, entry in zip(_events(store, known), _entries(store, known), strict=True):
+            change = Change(event, entry, seconds)
+            self.changes.append(change)
+            self._by_rev.setdefault(event.rev, []).append(change)
 
     def told(self, node: str, news: Iterable[News], seconds: float) -> None:
         """Write down, or compare, what a store told its owner."""

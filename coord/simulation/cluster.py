@@ -121,10 +121,9 @@ class SimulatedNode:
 
         def observed(slot: int, value: Value, own: object) -> object:
             self._cluster.agreement.applied(self.name, incarnation, slot, value)
-            before = store.rev
             outcome = apply(slot, value, own)  # type: ignore[arg-type]
             self._cluster.digests.taken(self.name, slot, store.digest)
-            chronicle.applied(self.name, store, before, world.now)
+            chronicle.applied(store, world.now)
             return outcome
 
         news = store.news
