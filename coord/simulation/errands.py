@@ -48,11 +48,15 @@ MENU: Final = (
     ("change lock", 4),
     ("guarded", 10),
     ("together", 9),
-    ("delete", 4),
-    ("delete tree", 2),
+    ("delete", 6),
     ("look around", 6),
     ("outcome", 4),
+    ("again", 5),
     ("end", 2),
+)
+DELETIONS: Final = (
+    *(Delete(path) for path in (*EPHEMERAL, *TRANSIENT, *TOGETHER)),
+    *(Delete(path, tree=True) for path in ("/x", "/e/d") * 2),
 )
 _NAMES: Final = [name for name, _ in MENU]
 _WEIGHTS: Final = [weight for _, weight in MENU]
@@ -66,18 +70,22 @@ class Errands:
         self._dice = dice
         self._written = 0
         self._words: list[str] = []
+        self._named: Once | None = None
         self._session = ""
 
     def next(self, session: str, holds: dict[str, Hold]) -> AnyCommand:
         """Return a command for a client with these locks."""
         if session != self._session:
-            self._session, self._words = session, []
+            self._session, self._words, self._named = session, [], None
         name = self._dice.choices(_NAMES, _WEIGHTS)[0]
         command = self._make(name, session, holds)
         releases = bool(self.gives_up(command, holds)) or isinstance(command, Unlock)
         if _may_be_named(command) and (releases or self._dice.random() < 0.4):
             self._words.append(f"{self._client}.{len(self._words)}")
-            return Once(self._words[-1], command)  # type: ignore[arg-type]
+            named = Once(self._words[-1], command)  # type: ignore[arg-type]
+            if not isinstance(command, Lock):  # whose answer may be of a lock given up since
+                self._named = named
+            return named
         return command
 
     def ends(self, command: AnyCommand) -> bool:
@@ -121,13 +129,13 @@ class Errands:
             case "together":
                 return self._together()
             case "delete":
-                return Delete(dice.choice((*EPHEMERAL, *TRANSIENT, *TOGETHER)))
-            case "delete tree":
-                return Delete(dice.choice(("/x", "/e/d")), tree=True)
+                return dice.choice(DELETIONS)
             case "look around":
                 return self._look_around()
             case "outcome":
                 return Outcome(dice.choice([*self._words[-3:], "never"]))
+            case "again":
+                return self._named or self._ephemeral()
             case "end":
                 return EndSession(session)
             case _:

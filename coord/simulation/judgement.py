@@ -23,6 +23,7 @@ from coord.simulation.checkers.watches import Watched
 from coord.simulation.cluster import Cluster
 from coord.simulation.deeds import Ledger
 from coord.simulation.history import History
+from coord.simulation.tally import tally
 
 
 def judge(cluster: Cluster, history: History, ledger: Ledger, watched: list[Watched]) -> Verdict:
@@ -33,6 +34,8 @@ def judge(cluster: Cluster, history: History, ledger: Ledger, watched: list[Watc
     operations = history.operations
     cluster.world.count("operations", len(operations) + len(ledger.deeds))
     cluster.world.count("revisions", timeline.last_rev)
+    for what, number in tally(chronicle, ledger).items():
+        cluster.world.count(what, number)
     verdict = linearizability.check(history)
     verdict.violations += [
         *chronicle.violations,

@@ -39,6 +39,18 @@ class Seeds(SynchronousTestCase):
             "events watched", "frames delayed long", "frames lost", "frames lost to a cut",
             "frames repeated", "images", "links given up", "log reads", "pauses",
             "saves kept by a crash", "saves lost in a crash", "saves torn", "syncs stalled",
+            "answers ABORTED", "answers DENIED", "answers LOCKED", "answers NOT_HELD",
+            "answers SESSION_EXPIRED", "answers TOO_LATE",
+            "ephemeral nodes gone with a session that ended",
+            "ephemeral nodes gone with a session that expired",
+            "holders lost", "ids answered from memory", "lifetimes over", "locks deleted",
+            "locks given at once", "locks given in turn", "locks given up",
+            "locks lost with a session, and free", "outcomes told", "owners that stood still",
+            "owners that vanished", "sessions kept", "sessions moved", "sessions taken up",
+            "sessions that ended", "sessions that expired", "sessions told expired",
+            "sessions told jeopardy", "sessions told safe", "transactions aborted",
+            "waits granted", "waits over", "watches after a difference", "watches that lagged",
+            "writes under a token", "wrong keys refused",
         }  # fmt: skip
         self.assertEqual(wanted - exercised, set())
         self.assertEqual(sum(report.undecided for report in reports), 0)
