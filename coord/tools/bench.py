@@ -8,15 +8,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from coord.tools.bench_figures import Report, Window
+from coord.tools.bench_figures import PERCENTILES, Report, Window, percentiles
 from coord.tools.bench_load import Load
+from coord.tools.bench_sessions import PINGS_PER_TIMEOUT, Sessions
 from coord.tools.bench_watchers import Watchers
-from coord.tools.bench_work import Address, Lost, Ring, Work, Wrong, fill
+from coord.tools.bench_work import LINES, Address, Lost, Ring, Work, Wrong, fill
+from coord.tools.reach import SECRET_FILE, secret_in
+from coord.tools.running import Usage
 
-OPERATIONS = ("write", "read", "local-read", "mix")
+OPERATIONS = ("write", "read", "local-read", "mix", "once", "lock", "transaction")
 Run = Callable[[float, list[tuple[float, int]]], tuple[int, float]]
 
 
@@ -24,13 +29,19 @@ def main(words: Sequence[str] | None = None) -> int:
     """Measure what ``words`` (or the process's own) ask for; return the exit status."""
     given = _parser().parse_args(words)
     try:
-        report = _watchers(given) if given.watchers else _load(given)
+        if given.watchers:
+            report = _watchers(given)
+        else:
+            report = _sessions(given) if given.sessions else _load(given)
     except (Lost, OSError) as error:
         print(f"coord-bench: {error}", file=sys.stderr)
         return 3
     except Wrong as error:
         print(f"coord-bench: {error}", file=sys.stderr)
         return 1
+    except Usage as error:
+        print(f"coord-bench: {error}", file=sys.stderr)
+        return 2
     print(report.as_json() if given.json else report.as_text())
     return 1 if report.errors else 0
 
@@ -38,16 +49,25 @@ def main(words: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="coord-bench",
-        description="Measure a cluster: a closed loop of requests, or the way of a change to its"
-        " watchers. It writes below /bench and leaves what it wrote there.",
+        description="Measure a cluster: a closed loop of requests, the way of a change to its"
+        " watchers, or sessions that do nothing but live. It writes below /bench and leaves what it"
+        " wrote there.",
     )
     add = parser.add_argument
     add("--server", action="append", type=_address, metavar="HOST:PORT", help="repeatable;"
         " connections are dealt out in turn (COORD_SERVERS, or localhost:8046)")  # fmt: skip
-    add("--operation", choices=OPERATIONS, default="write", help="what to ask for (write)")
+    add("--operation", choices=OPERATIONS, default="write", help="what to ask for: writes;"
+        " reads; both in turn (mix); writes with an id each (once); LOCK and UNLOCK; transactions"
+        " of two writes (write)")  # fmt: skip
     add("--outstanding", type=_positive, default=64, help="requests under way on each (64)")
     add("--connections", type=_positive, default=1, help="how many (1)")
     add("--watchers", type=int, default=0, help="measure so many watchers of one path instead")
+    add("--sessions", type=int, default=0, help="measure so many idle sessions instead")
+    add("--timeout", type=float, default=10.0, help="the timeout of each of those (10)")
+    add("--pid", action="append", type=int, default=[], metavar="PID", help="tell what share of one"
+        " processor this process of this machine takes; repeatable")  # fmt: skip
+    add("--secret-file", metavar="FILE", help="whose first secret is shown to the servers"
+        " (COORD_SECRET_FILE)")  # fmt: skip
     add("--seconds", type=float, default=5.0, help="how long a window is (5)")
     add("--windows", type=_positive, default=3, help="how many are measured (3)")
     add("--warmup", type=float, default=1.0, help="seconds before the first (1)")
@@ -66,57 +86,112 @@ def _positive(text: str) -> int:
 
 def _address(text: str) -> Address:
     host, _, port = text.rpartition(":")
-    return host.strip("[]") or "localhost", int(port)
+    return Address(host.strip("[]") or "localhost", int(port))
 
 
 def _servers(given: argparse.Namespace) -> list[Address]:
-    if given.server:
-        return list(given.server)
     written = os.environ.get("COORD_SERVERS", "localhost:8046")
-    return [_address(word) for word in written.replace(",", " ").split()]
+    servers = given.server or [_address(word) for word in written.replace(",", " ").split()]
+    secret = secret_in(given.secret_file or os.environ.get(SECRET_FILE)) or b""
+    return [server._replace(secret=secret) for server in servers]
 
 
 def _load(given: argparse.Namespace) -> Report:
     servers = _servers(given)
     work = Work(operation=given.operation, keys=given.keys, value_bytes=given.value_bytes)
-    if given.operation != "write":
+    if given.operation in ("read", "local-read", "mix"):
         fill(servers[0], work)
     stride = max(1, work.keys // given.connections)
     rings = [Ring(work, number * stride) for number in range(given.connections)]
     load = Load(servers, rings, given.outstanding)
+    shares = Shares(given.pid)
     try:
         load.start()
-        windows = _measure(load.run, given)
+        windows = _measure(load.run, given, shares)
     finally:
         load.close()
+    lines = LINES.get(given.operation, 1)
+    for window in windows:
+        window.answers //= lines
     what = (
         f"{given.operation}: {given.connections} connections x {given.outstanding} outstanding,"
         f" {len(servers)} servers, values of {given.value_bytes} bytes, {given.keys} keys"
     )
-    return Report.of(what, "answers", windows, load.errors)
+    unit = "answers" if lines == 1 else f"{given.operation}s"
+    return Report.of(what, unit, windows, load.errors, shares.told())
 
 
 def _watchers(given: argparse.Namespace) -> Report:
     servers = _servers(given)
     watchers = Watchers(servers, given.watchers, given.value_bytes)
+    shares = Shares(given.pid)
     try:
-        windows = _measure(watchers.run, given)
+        windows = _measure(watchers.run, given, shares)
     finally:
         watchers.close()
     what = (
-        f"{given.watchers} watchers of one path on {len(servers)} servers; the time from a"
-        " write's issue to the last notification"
+        f"{given.watchers} watchers of one path on {len(servers)} servers, each with a connection;"
+        " the time from a write's answer to the last notification"
     )
-    return Report.of(what, "notifications", windows, Counter())
+    marks = percentiles(sorted(watchers.each), PERCENTILES)
+    each = {
+        f"each notification p{percent} ms": 1000 * mark
+        for percent, mark in zip(PERCENTILES, marks, strict=True)
+    }
+    return Report.of(what, "notifications", windows, Counter(), {**each, **shares.told()})
 
 
-def _measure(run: Run, given: argparse.Namespace) -> list[Window]:
+def _sessions(given: argparse.Namespace) -> Report:
+    servers = _servers(given)
+    sessions = Sessions(servers, given.sessions, given.timeout)
+    shares = Shares(given.pid)
+    try:
+        windows = _measure(sessions.run, given, shares)
+    finally:
+        sessions.close()
+    what = (
+        f"{given.sessions} idle sessions of {given.timeout:g} s on {len(servers)} servers, each"
+        f" with a connection and {PINGS_PER_TIMEOUT} PINGs in its timeout"
+    )
+    return Report.of(what, "answers", windows, sessions.errors, shares.told())
+
+
+class Shares:
+    """What share of one processor some processes of this machine take."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = pids
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self._began = time.monotonic()
+        self._before = [_seconds_of(pid) for pid in self._pids]
+
+    def told(self) -> dict[str, float]:
+        """Return the shares in percent."""
+        passed = time.monotonic() - self._began
+        return {
+            f"process {pid} %": 100 * (_seconds_of(pid) - before) / passed
+            for pid, before in zip(self._pids, self._before, strict=True)
+        }
+
+
+def _seconds_of(pid: int) -> float:
+    """Return for how long a process has run on any processor; raises OSError."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _measure(run: Run, given: argparse.Namespace, shares: Shares) -> list[Window]:
     """Run the warm-up, then the windows, in short steps so that progress can be shown."""
     whole = given.warmup + given.windows * given.seconds
     show = _bar if sys.stderr.isatty() else _silent
     done = 0.0
     windows: list[Window] = []
-    for seconds in (given.warmup, *[given.seconds] * given.windows):
+    for number, seconds in enumerate((given.warmup, *[given.seconds] * given.windows)):
+        if number == 1:
+            shares.begin()
         window = Window(0.0)
         while window.seconds < seconds:
             step = min(0.5, seconds - window.seconds)

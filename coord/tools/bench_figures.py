@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, Final
 
@@ -62,12 +62,21 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     windows: tuple[Figures, ...]
     errors: dict[str, int]
+    more: dict[str, float] = {}
 
     @classmethod
-    def of(cls, what: str, unit: str, windows: Sequence[Window], errors: Counter[str]) -> Report:
-        """Return the report of some windows."""
+    def of(
+        cls,
+        what: str,
+        unit: str,
+        windows: Sequence[Window],
+        errors: Counter[str],
+        more: Mapping[str, float] | None = None,
+    ) -> Report:
+        """Return the report of some windows, and what ``more`` was measured over all of them."""
         figures = tuple(window.figures() for window in windows)
-        return cls(what=what, unit=unit, windows=figures, errors=dict(sorted(errors.items())))
+        told = dict(sorted(errors.items()))
+        return cls(what=what, unit=unit, windows=figures, errors=told, more=dict(more or {}))
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Return for each figure its median, least and greatest over the windows."""
@@ -93,6 +102,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             _row("median", f"{rate['median']:,.0f}", [f"{one['median']:.3f}" for one in latencies])
         )
         lines.append(f"{self.unit}/s [{rate['min']:,.0f} - {rate['max']:,.0f}]")
+        lines += [f"{name}: {figure:,.3f}" for name, figure in self.more.items()]
         for code, number in self.errors.items():
             lines.append(f"errors: {number:,} x {code}")
         return "\n".join(lines)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Final
 
-from coord.tools.bench_work import INLINE_BYTES_MAX, Address, Lost, Ring, Wrong, connect
+from coord.tools.bench_work import INLINE_BYTES_MAX, QUEUED, Address, Lost, Ring, Wrong, connect
 
 RECEIVE_BYTES: Final = 256 * 1024
 CHECK_EVERY: Final = 31
@@ -140,6 +140,10 @@ class Connection:
         if words[0] == b"ERR":
             return
         value = self._ring.value(self._answered)
+        if value is QUEUED:
+            if head.rstrip(b"\r") != b"OK QUEUED":
+                raise Wrong(f"a line of a transaction was answered {head[:60]!r}")
+            return
         if value is None:
             if words[0] != b"OK" or int(words[1]) <= self._rev:
                 raise Wrong(f"revision {self._rev} was followed by {head!r}")

@@ -1,4 +1,7 @@
-"""How long it takes until all watchers of a path have heard of a change."""
+"""How long it takes until all watchers of a path have heard of a change.
+
+Times count from when the writer has its answer: the change was committed a little before that.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Final
 
-from coord.tools.bench_work import INLINE_BYTES_MAX, Address, Lost, Wrong
+from coord.tools.bench_work import INLINE_BYTES_MAX, Address, Lost, Wrong, allow_files, connect
 
 RECEIVE_BYTES: Final = 64 * 1024
 
@@ -22,14 +25,16 @@ class Watchers:
         self._value = b"w" * value_bytes
         self._selector = selectors.DefaultSelector()
         self._watching: list[socket.socket] = []
-        self._writer = socket.create_connection(servers[0], timeout=10)
-        self._writer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        allow_files(number)
+        self.each: list[tuple[float, int]] = []
+        """Of the notifications of all windows, how long after the commit they came."""
+        self._writer = connect(servers[0], is_blocking=True)
         self._answers = self._writer.makefile("rb")
         for index in range(number):
             self._watch(servers[index % len(servers)])
 
     def _watch(self, address: Address) -> None:
-        connection = socket.create_connection(address, timeout=10)
+        connection = connect(address, is_blocking=True)
         connection.sendall(b"WATCH %s\n" % self.path)
         line = connection.recv(200)
         if not line.startswith(b"OK "):
@@ -44,10 +49,10 @@ class Watchers:
         events = 0
         while now < began + seconds:
             rev = self._write()
-            self._gather(b"EVENT %d " % rev)
+            committed = perf_counter()
+            now = self._gather(b"EVENT %d " % rev, committed)
             events += len(self._watching)
-            sent, now = now, perf_counter()
-            samples.append((now - sent, 1))
+            samples.append((now - committed, 1))
         return events, now - began
 
     def _write(self) -> int:
@@ -57,15 +62,20 @@ class Watchers:
             raise Wrong(f"the write was refused: {line[:100]!r}")
         return int(line[3:])
 
-    def _gather(self, wanted: bytes) -> None:
-        """Wait until every watcher has the event that begins so."""
+    def _gather(self, wanted: bytes, committed: float) -> float:
+        """Wait until every watcher has the event that begins so; return when that was."""
         missing = len(self._watching)
+        now = committed
         while missing:
             ready = self._selector.select(10.0)
             if not ready:
                 raise Lost(f"{missing} watchers never saw {wanted.decode()}")
             for key, _ in ready:
-                missing -= self._heard(key.fileobj, key.data, wanted)  # type: ignore[arg-type]
+                if self._heard(key.fileobj, key.data, wanted):  # type: ignore[arg-type]
+                    now = perf_counter()
+                    self.each.append((now - committed, 1))
+                    missing -= 1
+        return now
 
     def _heard(self, connection: socket.socket, kept: list[bytes], wanted: bytes) -> bool:
         received = connection.recv(RECEIVE_BYTES)

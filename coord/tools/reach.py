@@ -84,14 +84,18 @@ def reach_of(given: argparse.Namespace, servers: list[str] | None) -> Reach:
     if trust is not None or certificate is not None:
         tls = Tls(trust=trust, certificate=certificate, key=key)
     path = getattr(given, "secret_file", None) or os.environ.get(SECRET_FILE)
-    made = Reach(servers=servers_of(servers), secret=_secret(path), tls=tls)
+    made = Reach(servers=servers_of(servers), secret=secret_in(path), tls=tls)
     if tls is not None:
         _try(made)
     return made
 
 
-def _secret(path: str | None) -> bytes | None:
-    """Return the first secret in a file, which may be written as for a node: ``name = secret``."""
+def secret_in(path: str | None) -> bytes | None:
+    """Return the first secret in a file, which may be written as for a node: ``name = secret``.
+
+    :raises OSError: where it cannot be read.
+    :raises Usage: where there is none.
+    """
     if not path:
         return None
     for line in map(bytes.strip, Path(path).read_bytes().splitlines()):

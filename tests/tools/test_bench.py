@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -23,6 +25,7 @@ class Store:
         self.rev = 0
         self.values: dict[bytes, tuple[int, bytes]] = {}
         self.watchers: list[socket.socket] = []
+        self.beginning: set[socket.socket] = set()
         self.spoil: Callable[[bytes], bytes] = lambda reply: reply
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -45,7 +48,20 @@ class Store:
                     connection.sendall(reply)
 
     def _answer(self, connection: socket.socket, line: bytes) -> bytes:
-        verb, rest = line.split(b" ", 1)
+        verb, _, rest = line.partition(b" ")
+        if verb in (b"AUTH", b"SECRET"):
+            return b"OK admin\n" if verb == b"SECRET" else b""
+        if verb == b"SESSION":
+            return b"OK id:key timeout=3\n"
+        if verb == b"PING":
+            return b"OK\n"
+        if verb == b"BEGIN" or (connection in self.beginning and verb == b"SET"):
+            self.beginning.add(connection)
+            return b"OK QUEUED\n"
+        if verb in (b"LOCK", b"UNLOCK", b"COMMIT"):
+            self.beginning.discard(connection)
+            self.rev += 1
+            return b"OK %d\n" % self.rev
         if verb == b"WATCH":
             self.watchers.append(connection)
             return b"OK %d\n" % self.rev
@@ -54,7 +70,7 @@ class Store:
             if len(value) > 1024:
                 return b"VALUE %d {%d}\n%s\n" % (rev, len(value), value)
             return b"VALUE %d %s\n" % (rev, value)
-        path, value = rest.split(b" ", 1)
+        path, value = rest.removeprefix(rest.partition(b"/")[0]).split(b" ", 1)
         self.rev += 1
         self.values[path] = (self.rev, value)
         for watcher in self.watchers:
@@ -86,7 +102,7 @@ class Runs(SynchronousTestCase):
         return status, out.getvalue(), complaints.getvalue()
 
     def test_every_operation(self) -> None:
-        """Writes, reads, local reads and a mix all run, at any depth and number of connections."""
+        """Each operation runs, at any depth and number of connections."""
         for operation in bench.OPERATIONS:
             for shape in (("--outstanding", "1"), ("--connections", "4", "--outstanding", "20")):
                 status, out, complaints = self.run_bench("--operation", operation, *shape, "--json")
@@ -119,7 +135,7 @@ class Runs(SynchronousTestCase):
 
     def test_wrong_value(self) -> None:
         """A read that is answered with another key's value ends the run."""
-        self.store.spoil = lambda reply: reply.replace(b"00000007.", b"00000008.")
+        self.store.spoil = lambda reply: reply.replace(b" 000000", b" 100000")
         status, out, complaints = self.run_bench("--operation", "read", "--outstanding", "1")
         self.assertEqual((status, out), (1, ""))
         self.assertIn("was told", complaints)
@@ -143,6 +159,42 @@ class Runs(SynchronousTestCase):
         status, out, complaints = self.run_bench("--watchers", "5", "--json")
         self.assertEqual((status, complaints), (0, ""))
         self.assertGreater(json.loads(out)["summary"]["p50_ms"]["median"], 0)
+
+    def test_each_watcher(self) -> None:
+        """Beside the last one, it is told how long each watcher had to wait."""
+        _status, out, _complaints = self.run_bench("--watchers", "3")
+        self.assertIn("each notification p50 ms: ", out)
+
+    def test_sessions(self) -> None:
+        """Idle sessions are kept by pings, spread over time; what befalls them is an error."""
+        words = ("--sessions", "7", "--timeout", "0.03", "--json")
+        status, out, complaints = self.run_bench(*words)
+        self.assertEqual((status, complaints), (0, ""))
+        self.assertGreater(json.loads(out)["summary"]["per_second"]["median"], 100)
+        self.store.spoil = lambda reply: (
+            b"EVENT 5 jeopardy 00ff\nOK\n" if reply == b"OK\n" else reply
+        )
+        status, out, _complaints = self.run_bench(*words)
+        self.assertEqual(status, 1)
+        self.assertGreater(json.loads(out)["errors"]["jeopardy"], 0)
+
+    def test_secret(self) -> None:
+        """A secret is shown on every connection, before anything else."""
+        path = Path(self.mktemp())
+        path.write_text("# who\nbench = SECRET\n")
+        words = ("--secret-file", str(path), "--connections", "2")
+        self.assertEqual(self.run_bench(*words)[0], 0)
+        self.store.spoil = lambda reply: reply.replace(b"OK admin", b"ERR DENIED no such secret")
+        status, _out, complaints = self.run_bench(*words)
+        self.assertEqual((status, "opens nothing" in complaints), (1, True))
+        self.assertEqual(self.run_bench("--secret-file", str(path) + "x")[0], 3)
+        path.write_text("# nobody\n")
+        self.assertEqual(self.run_bench(*words)[0], 2)
+
+    def test_processes(self) -> None:
+        """The share of a processor that a process takes is told."""
+        _status, out, _complaints = self.run_bench("--pid", str(os.getpid()), "--json")
+        self.assertIn(f"process {os.getpid()} %", json.loads(out)["more"])
 
     def test_nobody_there(self) -> None:
         """Where no server listens, one line says so and the status is 3."""
