@@ -164,7 +164,7 @@ class LockedTests(UsersTestCase):
 
     def test_token(self) -> None:
         """CHECK token=N holds as long as that very grant does, whoever asks."""
-        work = Set("/work", b"done")
+        work = Set("/job", b"done")
         self.assertEqual(self.together(Check("/l", token=1), work, session="s2"), Committed(2))
         self.refused(self.together(Check("/l", token=2), work), Aborted)
         self.unlock("s1", "/l")
@@ -181,9 +181,9 @@ class LockedTests(UsersTestCase):
 
     def test_given_up_within(self) -> None:
         """A holder may give its lock up at the end of its work."""
-        parts = (Check("/l", token=1), Set("/work", b""), Delete("/l"))
+        parts = (Check("/l", token=1), Set("/job", b""), Delete("/l"))
         self.assertEqual(self.together(*parts, session="s1"), Committed(2))
-        self.assertEqual((self.walk("/**"), self.store.locks()), (["/work"], []))
+        self.assertEqual((self.walk("/**"), self.store.locks()), (["/job"], []))
 
     def test_given_up_then(self) -> None:
         """From that line on the lock is not the caller's any more."""
