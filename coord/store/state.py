@@ -119,7 +119,7 @@ class State:
             if version.ttl_ms:
                 del self.mortal[version.key]
         owners = {version.owner for version in gone}
-        if not owners.isdisjoint(self.sessions.live):
+        if not self.sessions.live.keys().isdisjoint(owners):
             for version in gone:
                 self.sessions.own(version.key, version.owner, None)
 
