@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from coord.commands import Caller, Level, Lock, Once, OpenSession, Resume, Unlock
+from coord.commands import Caller, Level, Lock, Once, OpenSession, Resume
 from coord.commands import Command as AnyCommand
 from coord.errors import CoordError, Denied, NoSession, SessionExpired
 from coord.events import SessionEvent, Trouble
@@ -314,8 +314,8 @@ class Owner:
         self._world.count(f"waits {_outcome(result)}")
         if isinstance(result, Granted) and self._life is not None:
             self._granted(deed, result.token)
-            if isinstance(self._asked and self._asked.write, Unlock):
-                self._give_up_holds(self._asked)  # type: ignore[arg-type]
+            if self._asked is not None:  # which may give it up, and is on its way
+                self._give_up_holds(self._asked)
 
     # -- losses --------------------------------------------------------------------------------
     def _give_up(self, number: int) -> None:
