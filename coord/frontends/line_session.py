@@ -32,6 +32,7 @@ from coord.commands import (
     Lock,
     Once,
     OpenSession,
+    Outcome,
     Read,
     Resume,
     Session,
@@ -43,6 +44,7 @@ from coord.errors import (
     BadRequest,
     CoordError,
     Denied,
+    NoEntry,
     NoSession,
     Overloaded,
     SessionExpired,
@@ -110,10 +112,8 @@ class Standing:
         self, commands: Sequence[Write | Read], answer: Callable[[Sequence[Result]], None]
     ) -> None:
         """Do a group of commands; a session is opened in front of the first that needs one."""
-        if not self.caller.session and not _MAY_NEED.isdisjoint(map(type, commands)):
-            needs = [one.ephemeral if type(one) is Set else _needs_session(one) for one in commands]
-            if True in needs:
-                commands, answer = self._opened_first(commands, answer, needs.index(True))
+        if not self.caller.session:
+            commands, answer = self._without_session(commands, answer)
         self._coordinator.submit(commands, answer, self.caller)
 
     def watch(
@@ -131,6 +131,18 @@ class Standing:
     ) -> Callable[[], None]:
         """Wait for what becomes of this session's place in the queue of a lock."""
         return self._coordinator.await_lock(path, self.caller.session, told)
+
+    def _without_session(
+        self, commands: Sequence[Write | Read], answer: Callable[[Sequence[Result]], None]
+    ) -> tuple[Sequence[Write | Read], Callable[[Sequence[Result]], None]]:
+        kinds = set(map(type, commands))
+        if not kinds.isdisjoint(_MAY_NEED):
+            needs = [one.ephemeral if type(one) is Set else _needs_session(one) for one in commands]
+            if True in needs:
+                return self._opened_first(commands, answer, needs.index(True))
+        if Outcome in kinds:
+            return commands, partial(_answer_without_session, answer)
+        return commands, answer
 
     def _opened_first(
         self,
@@ -359,6 +371,20 @@ def _needs_session(command: Write | Read) -> bool:
         case Transaction():
             return any(isinstance(one, Set | Add) and one.ephemeral for one in command.parts)
     return False
+
+
+def _answer_without_session(
+    answer: Callable[[Sequence[Result]], None], results: Sequence[Result]
+) -> None:
+    """Say of what nobody can have done that it is not there: only ``OUTCOME`` asks for that."""
+    answer(
+        [
+            NoEntry("this connection has no session that could remember it")
+            if isinstance(one, NoSession)
+            else one
+            for one in results
+        ]
+    )
 
 
 def _nothing() -> None:

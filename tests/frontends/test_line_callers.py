@@ -200,6 +200,7 @@ class Ids(LineCase):
         self.hold("OUTCOME k\n  OK 2\nLOCK wait=9 id=k /l\n  OK 2")
 
     def test_no_session(self) -> None:
-        """OUTCOME on a connection without a session is NO_SESSION, and opens none."""
-        self.assertTrue(self.client.ask(b"OUTCOME w\n").startswith(b"ERR NO_SESSION "))
+        """OUTCOME on a connection without a session is NOENT, says why, and opens none."""
+        reply = self.client.ask(b"OUTCOME w\nSET /a 1\n#o OUTCOME w\n")
+        self.assertEqual(reply.count(b"ERR NOENT this connection has no session"), 2)
         self.assertEqual(self.coordinator.store.timeouts_ms, {})
