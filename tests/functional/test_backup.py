@@ -15,7 +15,15 @@ from shutil import rmtree
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.functional.cluster import HOST, PATIENCE_SECONDS, Cluster, Node, eventually, surroundings
+from tests.functional.cluster import (
+    HOST,
+    PATIENCE_SECONDS,
+    Cluster,
+    Link,
+    Node,
+    eventually,
+    surroundings,
+)
 
 NODES = 3000
 
@@ -201,6 +209,65 @@ class Backups(Case):
                 self.assertEqual(found, wanted)
                 copy.ask("DEL tree /now")
         self.run_program("backup", "restore", str(folder), "--at", "999999", nodes=[], status=1)
+
+    def test_sessions(self) -> None:
+        """What goes with a session is left out and counted; lifetimes and rules come back."""
+        one, two = self.cluster(1).nodes[0], self.cluster(1).nodes[0]
+        dump, folder = self.folder / "dump", self.folder / "record"
+        with one.link() as link:
+            for request in (
+                "SET /config old",
+                "SET ttl=500 /seen up",
+                "SET /ctl/acl * may read /**",
+                "ADD ephemeral /services/1 up",
+                "LOCK /locks/1 me",
+                "LOCK /config mine",
+            ):
+                self.assertTrue(link.ask(request).startswith("OK "), request)
+            log = self.run_twice(one, dump, folder, link)
+            self.assertIn("left out: 1 ephemeral node, 2 locks, 1 session", log)
+        sound = self.run_program("backup", "verify", str(dump), nodes=[])
+        self.assertIn("left out: 1 ephemeral node, 2 locks, 1 session", sound)
+        last = one.write("/last", "word")
+        self.run_program("backup", "restore", str(dump), nodes=[two])
+        self.see_what_lasts(two)
+        with two.link() as link:
+            for path in ("/ctl/acl", "/config", "/seen"):
+                self.assertTrue(link.ask(f"DEL {path}").startswith("OK "), path)
+        eventually(lambda: f" set {last} " in self.changes(folder), "the record has it all")
+        self.assertNotIn("/services", self.changes(folder))
+        self.run_program("backup", "restore", str(folder), nodes=[two])
+        self.see_what_lasts(two)
+
+    def run_twice(self, node: Node, dump: Path, folder: Path, link: Link) -> str:
+        """Dump and follow a node while something comes that does not last; return what is said."""
+        self.start_program("backup", "follow", str(folder), nodes=[node])
+        eventually(lambda: "the base of revision" in self.log(), "the base is there")
+        link.ask("ADD ephemeral /services/2 up")
+        link.ask("SET ttl=500 /seen up")
+        link.ask("DEL /services/2")
+        with (self.folder / "log").open("ab") as log:
+            subprocess.run(
+                self.words("backup", "dump", str(dump)),
+                env=self.servers(node),
+                stderr=log,
+                check=True,
+                timeout=PATIENCE_SECONDS,
+            )
+        return self.log()
+
+    def changes(self, folder: Path) -> str:
+        """Return the changes of a record."""
+        texts = (path.read_text(encoding="utf-8") for path in folder.glob("*changes*"))
+        return "".join(texts)
+
+    def see_what_lasts(self, node: Node) -> None:
+        """See that a restored cluster has what would have been there without sessions."""
+        self.assertTrue(node.ask("GET /config").endswith(" old"))
+        self.assertIn(" ttl=500 ", node.ask("STAT /seen"))
+        self.assertTrue(node.ask("GET /ctl/acl").endswith(" * may read /**"))
+        for path in ("/services/1", "/services", "/locks/1", "/locks"):
+            self.assertTrue(node.ask(f"GET {path}").startswith("ERR NOENT"), path)
 
     def test_offline(self) -> None:
         """A node that was killed is dumped from its directory, up to its last answer."""
