@@ -179,6 +179,34 @@ class Moments(Case):
         late = stamp(self.client.clock.seconds() - 60)
         self.assertEqual(self.restored(late), self.present())
 
+    def test_passing(self) -> None:
+        """What goes with a session is not in the record, which knows all the same how far it is."""
+        self.follow()
+        self.live(3)
+        wanted = self.present()
+        rev = self.store.rev
+        other = MemoryClient(self.store)
+        for number in range(100):
+            self.successResultOf(other.set("/up", b"%d" % number, ephemeral=True))
+            self.client.clock.advance(1.0)
+        late = stamp(self.client.clock.seconds() - 60)
+        self.successResultOf(other.close())
+        self.stop()
+        self.assertEqual(self.restored(late), wanted)
+        self.assertEqual(find(self.folder, late).rev, rev)
+        texts = [path.read_text() for path in self.folder.glob("*changes")]
+        self.assertNotIn("/up", "".join(texts))
+
+    def test_lifetimes(self) -> None:
+        """A node's lifetime is in the record, and so is that it went."""
+        self.follow()
+        self.successResultOf(self.client.set("/t", b"x", ttl_seconds=40))
+        rev = self.store.rev
+        self.client.clock.pump([1.0] * 60)
+        self.stop()
+        self.assertEqual(self.restored(rev)[-1], Row("/t", rev, b"x", 40_000))
+        self.assertNotIn("/t", [row.path for row in self.restored(None)])
+
     def test_outage(self) -> None:
         """An outage is told of once, and so is its end; the record says nothing of the time."""
         self.follow()
