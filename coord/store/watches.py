@@ -9,7 +9,8 @@ change that is not pending yet, and a watch that follows ignores revisions its c
 passed: so nothing is missed, doubled or out of order.
 
 A write asks only the watches whose glob's literal prefix is the changed path or lies above it,
-and each distinct glob once, whoever wants it.
+and each distinct glob once, whoever wants it. A revision of very many changes is handed to nobody:
+whoever watches at or above one of them reads it from the history.
 
 What its caller may not read, a watch never tells. The rules are asked when a change is
 published, once for all who have the same rights, so that nobody is woken for nothing; and again
@@ -18,8 +19,10 @@ when events are taken, by the rules of that moment.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import chain
+from operator import attrgetter
 from typing import Final, TypeAlias
 
 from coord.commands import Caller, Level
@@ -33,6 +36,9 @@ from coord.store.history import History
 from coord.store.lasting import Lasting
 from coord.store.tree import ROOT_KEY, Version, above, event_of
 
+_CHANGES_TOLD_MAX: Final = 2 * WATCH_PENDING_EVENTS_MAX
+"""Changes of one revision that are handed out; of a larger one more than a watch keeps might be
+wanted anyway, and to look at all of it in one turn would be a silence for everybody."""
 _SCAN_CHANGES_MAX: Final = 2048
 """Changes looked at by one `Watch.take`: well under a millisecond."""
 _ASKED_COST: Final = 16
@@ -42,6 +48,7 @@ _QUIET_MAX: Final = 16_384
 _KNOWN_MAX: Final = 4096
 """Parents of which it is remembered who watches them or what is above them."""
 _READ: Final = int(Level.READ)
+_KEY: Final = attrgetter("key")
 
 
 class Watch:
@@ -144,7 +151,11 @@ class Watch:
         looked_at = 0
         while rev <= history.rev:
             changes = history.changes(rev)
-            while index < len(changes):
+            until = len(changes)
+            if until > _CHANGES_TOLD_MAX:
+                index = max(index, bisect_left(changes, self.prefix, key=_KEY))
+                until = bisect_left(changes, self.prefix + "\x01", key=_KEY)
+            while index < until:
                 if len(events) == limit or looked_at >= _SCAN_CHANGES_MAX:
                     self._cursor = (rev, index)
                     return events
@@ -284,10 +295,13 @@ class Watches:
             ready += self._fell_behind(first)
             first = history.first
         quiet = self._quiet
-        for changes in history.after(first - 1):
+        for rev, changes in enumerate(history.after(first - 1), first):
             if isinstance(changes, Version):
                 if changes.key not in quiet:
                     self._tell(changes, 0, rules, ready)
+                continue
+            if len(changes) > _CHANGES_TOLD_MAX:
+                self._leave_to_read(rev, changes, ready)
                 continue
             for index, version in enumerate(changes):
                 if version.key not in quiet:
@@ -307,6 +321,18 @@ class Watches:
                         ready.append(watch)
                     watch.read_from(rev)
         return ready
+
+    def _leave_to_read(self, rev: int, changes: tuple[Version, ...], ready: list[Watch]) -> None:
+        """Let those read a large revision by themselves whom it may concern, each in its turns."""
+        for prefix, groups in self._groups.items():
+            place = bisect_left(changes, prefix, key=_KEY)
+            if place == len(changes) or changes[place].key >= prefix + "\x01":
+                continue
+            for group in groups.values():
+                for watch in group.all():
+                    if not watch.ready:
+                        ready.append(watch)
+                    watch.read_from(rev)
 
     def _tell(self, version: Version, index: int, rules: Rules, ready: list[Watch]) -> None:
         """Offer one change to the watches at its key and above it."""

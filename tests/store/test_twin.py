@@ -26,6 +26,7 @@ class TwinTests(SynchronousTestCase):
         """Make everything small, so that everything is met."""
         self.patch(watches, "WATCH_PENDING_EVENTS_MAX", 3)
         self.patch(watches, "_SCAN_CHANGES_MAX", 4)
+        self.patch(watches, "_CHANGES_TOLD_MAX", 5)
         self.patch(answers, "OUTCOMES_PER_SESSION_MAX", twin.OUTCOMES_MAX)
         self.patch(sessions, "SESSIONS_EXPIRED_KEPT", twin.EXPIRED_MAX)
 
