@@ -189,6 +189,19 @@ class Waiting(LockCase):
         self.assertEqual(self.client.ask(b"#q QUIT\n"), b"#q OK\n")
         self.assertTrue(self.client.is_closed)
 
+    def test_waiting_costs_nothing(self) -> None:
+        """A thousand that wait are not looked at while other requests are answered."""
+        holder = self.connect()
+        holder.ask(b"".join(b"LOCK /l%d\n" % number for number in range(1000)))
+        self.client.send(b"".join(b"#t%d LOCK wait=60 /l%d\n" % (n, n) for n in range(1000)))
+        conversation = self.client.protocol._conversation
+        self.assertEqual((len(conversation._lockings), len(conversation._beside)), (1000, 0))
+        self.assertTrue(conversation._in_order._slots == conversation._in_order._waiting)
+        self.hold("#g GET /l\n  #g VALUE 1 me")
+        holder.protocol.connectionLost()
+        came = self.client.read()
+        self.assertEqual((came.count(b" OK "), conversation._requests), (1000, 0))
+
     def test_nothing_stays(self) -> None:
         """After all that, nothing is pending."""
         for wait in (b"LOCK wait=1 /l\n", b"#t LOCK wait=1 /l\n"):

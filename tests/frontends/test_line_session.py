@@ -354,6 +354,14 @@ class Pings(SessionCase):
         self.assertEqual(self.client.transport.writes, before + 1)
         self.assertEqual(len(self.coordinator.groups), 1)
 
+    def test_silence_costs_nothing(self) -> None:
+        """A connection with a session, its own or asked for, sets no timer and asks for nothing."""
+        self.client.ask(b"SESSION\n")
+        self.connect().ask(b"SET ephemeral /a 1\n")
+        before = len(self.coordinator.groups)
+        self.clock.advance(1000)
+        self.assertEqual((self.clock.getDelayedCalls(), len(self.coordinator.groups)), ([], before))
+
     def test_slow_client(self) -> None:
         """A client that sends it without end and reads nothing is not answered without end."""
         for _ in range(200_000):
