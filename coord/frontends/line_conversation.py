@@ -96,8 +96,13 @@ class Conversation:
     # -- how it stands ---------------------------------------------------------------------
     @property
     def is_full(self) -> bool:
-        """Whether so much is pending that no more should be read."""
-        return self._requests > PIPELINE_REQUESTS_MAX or self._bytes > PIPELINE_BYTES_MAX
+        """Whether so much is pending that no more should be read.
+
+        What waits in the queues of locks does not count: a session has a bound of its own for
+        that, and a client must be able to give its places up.
+        """
+        requests = self._requests - len(self._lockings)
+        return requests > PIPELINE_REQUESTS_MAX or self._bytes > PIPELINE_BYTES_MAX
 
     @property
     def is_over(self) -> bool:

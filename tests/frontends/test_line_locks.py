@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coord.commands import Lock, Set
-from coord.limits import REQUEST_SECONDS
+from coord.limits import PIPELINE_REQUESTS_MAX, REQUEST_SECONDS
 from tests.frontends.local import Client
 from tests.frontends.test_line import LineCase
 
@@ -201,6 +201,16 @@ class Waiting(LockCase):
         holder.protocol.connectionLost()
         came = self.client.read()
         self.assertEqual((came.count(b" OK "), conversation._requests), (1000, 0))
+
+    def test_many(self) -> None:
+        """A client that waits for more locks than it may have requests pending is still read."""
+        count = PIPELINE_REQUESTS_MAX + 10
+        holder = self.connect()
+        holder.ask(b"".join(b"LOCK /l%d\n" % number for number in range(count)))
+        for n in range(count):
+            self.client.send(b"#t%d LOCK wait=60 /l%d\n" % (n, n))
+        self.assertEqual(self.client.transport.producerState, "producing")
+        self.hold("PING\n  OK\n#p PING\n  #p OK")
 
     def test_nothing_stays(self) -> None:
         """After all that, nothing is pending."""
