@@ -22,32 +22,17 @@ from functools import partial
 from twisted.internet.interfaces import IReactorTime
 
 from coord import commands
-from coord.errors import CoordError, NoEntry, TagInUse, UnknownVerb
-from coord.frontends import line_help
+from coord.errors import CoordError, NoEntry, TagInUse
 from coord.frontends.gate import IGate
+from coord.frontends.line_followers import Announcing, Followers
+from coord.frontends.line_groups import Group, Kind, kind_of
 from coord.frontends.line_locks import Locking, lock_of
+from coord.frontends.line_node import NodeItself
 from coord.frontends.line_order import InOrder
 from coord.frontends.line_session import Standing
-from coord.frontends.line_slots import (
-    Asked,
-    Group,
-    Kind,
-    Page,
-    Ready,
-    Slot,
-    Stream,
-    Told,
-    kind_of,
-)
+from coord.frontends.line_slots import Asked, Page, Ready, Slot, Stream, Told
 from coord.frontends.line_transaction import Finished, Transactions
-from coord.frontends.line_watches import (
-    Announcing,
-    EventTexts,
-    Follower,
-    Followers,
-    Waiting,
-    Watching,
-)
+from coord.frontends.line_watches import EventTexts, Follower, Waiting, Watching
 from coord.limits import PIPELINE_BYTES_MAX, PIPELINE_REQUESTS_MAX, STREAMS_PER_CONNECTION_MAX
 from coord.replicator.interfaces import ICoordinator
 from coord.wire import line_reply
@@ -76,6 +61,7 @@ class Conversation:
         self._grammar = grammar
         self._progress = progress
         self.standing = Standing(coordinator, gate, self._go_on)
+        self._node = NodeItself(coordinator, self.standing)
         self._in_order = InOrder(self.standing.submit, self._go_on, self._written)
         self._followers = Followers(texts, self._replied, soon, self._ended)
         # tagged: groups in the making, what can be written, streams that wait their turn
@@ -277,26 +263,11 @@ class Conversation:
                 return Told(tag, partial(self.standing.perform, request), self._answered)
             case commands.Auth():
                 return Told(tag, partial(self.standing.show, request.secret), self._answered)
-            case commands.Quit():
-                return Asked(tag, lambda: self._say_farewell([line_reply.OK]))
-        return self._slot_of_node(tag, request)
-
-    def _slot_of_node(self, tag: bytes, request: commands.Command) -> Slot:
-        """Return the place of the reply to what this node can tell at once."""
-        match request:
             case commands.Unwatch():
                 return Asked(tag, lambda: [self._unwatch(request)])
-            case commands.Ping():
-                return Asked(tag, lambda: [line_reply.OK], alone=False)
-            case commands.Rev():
-                return Asked(tag, lambda: self._look(self._rev), alone=False)
-            case commands.Status():
-                return Asked(tag, lambda: self._look(self._status))
-            case commands.Members():
-                return Asked(tag, lambda: self._look(self._members))
-            case commands.Help():
-                return Asked(tag, lambda: self._teach(request))
-        return Ready(tag + line_reply.error(UnknownVerb("not in this version yet")))
+            case commands.Quit():
+                return Asked(tag, lambda: self._say_farewell([line_reply.OK]))
+        return self._node.slot(tag, request)
 
     # -- what starts ---------------------------------------------------------------------------
     def _start_all(self) -> None:
@@ -376,31 +347,10 @@ class Conversation:
             self._progress()
 
     # -- what is said ------------------------------------------------------------------------------
-    def _look(self, ask: Callable[[], Sequence[bytes]]) -> Sequence[bytes]:
-        """Return what ``ask`` tells to those who may know anything of this node."""
-        refusal = self.standing.refusal()
-        return ask() if refusal is None else [line_reply.error(refusal)]
-
-    def _rev(self) -> Sequence[bytes]:
-        return [b"OK %d\n" % self._coordinator.rev]
-
-    def _status(self) -> Sequence[bytes]:
-        return line_reply.table(self._coordinator.status())
-
-    def _members(self) -> Sequence[bytes]:
-        return line_reply.table(self._coordinator.members())
-
     def _unwatch(self, request: commands.Unwatch) -> bytes:
         if self._followers.end(request.glob):
             return b"OK %d\n" % self._coordinator.rev
         return line_reply.error(NoEntry(f"nothing is watched as {request.glob}"))
-
-    def _teach(self, request: commands.Help) -> Sequence[bytes]:
-        try:
-            lines = line_help.lesson(request.verb)
-        except CoordError as error:
-            return [line_reply.error(error)]
-        return [*map(line_reply.lesson, lines), line_reply.end(self._coordinator.rev)]
 
     def _say_farewell(self, lines: Sequence[bytes]) -> Sequence[bytes] | None:
         """Return the last words once nothing is pending but they and waits without an end."""

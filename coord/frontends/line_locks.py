@@ -17,8 +17,9 @@ from twisted.internet.interfaces import IReactorTime
 from coord.commands import Lock, Once
 from coord.errors import CoordError, Unknown
 from coord.frontends.line_alarm import Alarm
+from coord.frontends.line_groups import Group
 from coord.frontends.line_session import Standing
-from coord.frontends.line_slots import Group, Page, Slot
+from coord.frontends.line_slots import Page, Slot
 from coord.limits import REQUEST_SECONDS
 from coord.results import Granted, Queued, Result
 from coord.wire import line_reply

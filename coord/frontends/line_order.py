@@ -15,7 +15,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from coord.commands import Read, Write
-from coord.frontends.line_slots import Group, Kind, Page, Slot
+from coord.frontends.line_groups import Group, Kind
+from coord.frontends.line_locks import Locking
+from coord.frontends.line_slots import Page, Slot
 from coord.results import Result
 
 
@@ -55,7 +57,7 @@ class InOrder:
         """Put a slot at the end; `advance` starts it."""
         self._open = None
         self._waiting.append(slot)
-        if slot.trailing is not None:
+        if isinstance(slot, Locking) and slot.trailing is not None:
             self._last_writes = slot.trailing
 
     def add_command(self, kind: Kind, command: Write | Read, size_bytes: int) -> None:
@@ -91,7 +93,7 @@ class InOrder:
             else:
                 slots.append(waiting.popleft())
                 slot.start()
-                if slot.trailing is not None:
+                if isinstance(slot, Locking) and slot.trailing is not None:
                     self._submit_trailing(slot.trailing)
 
     def render(self, page: Page) -> None:
