@@ -12,6 +12,7 @@ of the parent in the end, however many of its children came and went.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 
@@ -207,12 +208,12 @@ class Draft:
             Version(one.key, rev, rev, None, GONE, one.version, 0, time_ms, None, None, 0, mark)
             for one in leaves
         ]
-        self._records.update([(stone.key, stone) for stone in stones])
+        keys = [one.key for one in leaves]
+        self._records.update(zip(keys, stones, strict=True))
         self.lost += len(leaves)
-        gone: dict[str, int] = {}
-        for key in [stone.key[: stone.key.rindex("\0")] for stone in stones]:
-            gone[key] = gone.get(key, 0) + 1
-        return gone
+        if len(keys) == 1:
+            return {above(keys[0]): 1}
+        return Counter([key[: key.rindex("\0")] for key in keys])
 
     def _lose_one(self, key: str, mark: Mark, gone: dict[str, int]) -> None:
         """Take the value of any node away.

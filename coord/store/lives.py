@@ -84,7 +84,8 @@ class Lives:
             granting.end_place(lock, lock.queue[session.id], refusals.gone_with(path, is_expired))
         draft = state.draft(time_ms)
         doomed = self._left_behind(draft, session, mark)
-        doomed += [key for key in session.nodes if key not in state.locks.live]
+        locks = state.locks.live
+        doomed += [key for key in session.nodes if key not in locks] if locks else session.nodes
         draft.lose(doomed, mark)
         rev = state.commit(draft)
         state.news.append(SessionOver(session.id, rev, is_expired))

@@ -151,19 +151,28 @@ class Shelf(msgspec.Struct, Generic[_Item], gc=False):
         return item
 
 
+class Ended(msgspec.Struct, gc=False):
+    """A node's only past: its one version, and its end. Much smaller than a `Shelf`, and as many
+    of these as a session had nodes are made at one moment.
+    """
+
+    version: Version
+    stone: Version
+
+
 class Tree:
     """Every node's present version in ``live``; older ones and tombstones, if still needed.
 
     ``past`` holds, for a key, its one older version, or a `Shelf` of them, oldest first: most
-    nodes change rarely, and a shelf costs more than a version. ``order`` holds every key that
-    is in either.
+    nodes change rarely, and a shelf costs more than a version. An `Ended` becomes a shelf when it
+    is looked at. ``order`` holds every key that is in either.
     """
 
     __slots__ = ("live", "order", "past")
 
     def __init__(self) -> None:
         self.live: dict[str, Version] = {}
-        self.past: dict[str, Version | Shelf[Version]] = {}
+        self.past: dict[str, Version | Ended | Shelf[Version]] = {}
         self.order = Order()
 
     def put(self, version: Version) -> None:
@@ -181,17 +190,23 @@ class Tree:
         keys, past = [stone.key for stone in stones], self.past
         olds = list(map(self.live.pop, keys))
         if past.keys().isdisjoint(keys):
-            shelves = [Shelf([old, stone]) for old, stone in zip(olds, stones, strict=True)]
-            past.update(zip(keys, shelves, strict=True))
+            past.update(zip(keys, map(Ended, olds, stones), strict=True))
             return olds
         for old, stone in zip(olds, stones, strict=True):
             self.keep(old)
             self.keep(stone)
         return olds
 
+    def _past(self, key: str) -> Version | Shelf[Version] | None:
+        """Return the older versions of a node, where there are any."""
+        past = self.past.get(key)
+        if isinstance(past, Ended):
+            past = self.past[key] = Shelf([past.version, past.stone])
+        return past
+
     def keep(self, version: Version) -> None:
         """Keep a version that is the present one no more, for those who read the past."""
-        past = self.past.get(version.key)
+        past = self._past(version.key)
         if past is None:
             self.past[version.key] = version
         elif isinstance(past, Version):
@@ -216,7 +231,7 @@ class Tree:
 
     def after(self, key: str, rev: int) -> list[Version]:
         """Return the records of a node that are newer than ``rev``, oldest first."""
-        past, live = self.past.get(key), self.live.get(key)
+        past, live = self._past(key), self.live.get(key)
         older = [past] if isinstance(past, Version) else [] if past is None else past.items
         start = 0 if isinstance(past, Version) or past is None else past.start
         found = older[bisect_right(older, rev, lo=start, key=_SINCE) :]
@@ -226,7 +241,7 @@ class Tree:
 
     def before(self, version: Version) -> Iterator[Version]:
         """Yield a record of a node and those before it that are kept, newest first."""
-        past = self.past.get(version.key)
+        past = self._past(version.key)
         yield version
         if isinstance(past, Shelf):
             place = bisect_right(past.items, version.since - 1, lo=past.start, key=_SINCE)
@@ -235,7 +250,7 @@ class Tree:
             yield past
 
     def _older(self, key: str, rev: int) -> Version | None:
-        past = self.past.get(key)
+        past = self._past(key)
         if past is None:
             return None
         if isinstance(past, Version):
@@ -245,7 +260,7 @@ class Tree:
 
     def forget(self, key: str, rev: int) -> None:
         """Drop what nobody needs who reads at ``rev`` or later, of a node that changed then."""
-        past = self.past.get(key)
+        past = self._past(key)
         if past is None:
             return
         if isinstance(past, Version):
