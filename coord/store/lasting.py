@@ -21,6 +21,8 @@ from coord.store.tree import Tree, Version, event_of
 
 LOCKING: Final = frozenset({"LOCK", "GRANT"})
 """The verbs by which a node becomes a lock's."""
+_HANDED_ON: Final = frozenset({"GRANT", "DEL"})
+"""Those by which the node of a lock stays a lock's after a holder has deleted it."""
 
 LockAt: TypeAlias = Callable[[str], Held | None]
 """Finds the lock whose node has a key."""
@@ -53,12 +55,22 @@ class Lasting:
         before = self._tree.record(version.key, version.since - 1)
         if before is None or before.value is None:
             return None
-        if version.value is not None:
-            if before.owner is not None or version.mark.verb in LOCKING:
+        if version.value is not None and before.owner is None:
+            if version.mark.verb in LOCKING:
+                return None
+        elif version.value is not None:
+            if not self._is_forgotten(version, before):
                 return None
         elif before.owner is not None and not self._may_have_lasted(before):
             return None
         return Event(event.rev, Kind.DEL, event.path)
+
+    def _is_forgotten(self, version: Version, before: Version) -> bool:
+        """Say whether a lock went on to others, and what it covered was deleted by one holder."""
+        if version.mark.verb not in _HANDED_ON:
+            return False
+        lock = self._lock_at(version.key)
+        return lock is not None and lock.before is None and self._may_have_lasted(before)
 
     def _may_have_lasted(self, version: Version) -> bool:
         """Say whether a node may have had a value that lasts before it went with a session.

@@ -27,6 +27,7 @@ from coord.errors import Aborted, CoordError, Denied, Lagged, TooLate
 from coord.events import Event
 from coord.paths import Glob
 from coord.results import (
+    Aside,
     Committed,
     Entry,
     Granted,
@@ -130,6 +131,8 @@ class Life:
         self.watchings: list[Watching] = []
         self.time_ms = 1000
         self.opened = 0
+        self.follower: Watch | None = None
+        self.lasts: dict[str, tuple[bytes, int]] = {}
 
     @property
     def horizon(self) -> int:
@@ -396,6 +399,33 @@ class Life:
         expected = twin_reads.events(self.twin, watching.glob, watching.watch.rev, READER)
         self.test.assertEqual(watching.seen, expected[: len(watching.seen)])
 
+    def lasting(self) -> None:
+        """Compare what lasts with what one sees who looked once and has followed since."""
+        self.turn()
+        rows, shown = self.store.answer(Walk("/**", lasting=True), READER), self.lasts
+        assert isinstance(rows, Rows)
+        now, ttl_ms = {}, 0
+        for row in rows.rows:
+            if isinstance(row, Row):
+                now[row.path], ttl_ms = (row.value, ttl_ms), 0
+            elif isinstance(row, Aside) and row.what.startswith("ttl="):
+                ttl_ms = round(float(row.what[4:]) * 1000)
+        self.test.assertEqual(now, twin_reads.lasting(self.twin))
+        try:
+            while self.follower is not None and self.follower.ready:
+                for event in self.follower.take(3):
+                    shown.pop(event.path, None)
+                    if event.value is not None:
+                        shown[event.path] = (event.value, event.ttl_ms)
+        except Lagged:
+            self.follower = None
+        if self.follower is not None:
+            self.test.assertEqual(shown, now)
+        else:
+            everything = Glob.parse(b"/**")
+            self.follower = self.store.watch(everything, None, lambda: None, READER, lasting=True)
+            self.lasts = now
+
     # -- images --------------------------------------------------------------------------
     def reload(self) -> None:
         """Go on with a mate made from an image, and see that it is the same store."""
@@ -421,6 +451,10 @@ class Life:
                 expected = twin_reads.events(self.twin, watching.glob, watching.watch.rev, READER)
                 self.test.assertEqual(watching.seen, expected)
             watching.watch.close()
+        if self.follower is not None:
+            self.lasting()
+            assert self.follower is not None
+            self.follower.close()
         self.test.assertEqual(self.store.watch_count, 0)
         self.see_nothing_kept()
 
@@ -448,7 +482,9 @@ def kept(store: Store) -> tuple[list[str], dict[str, list[int]]]:
     """Return the keys that a store knows, and from when it has older versions of them."""
     tree = store._tree
     older = {}
-    for key, past in tree.past.items():
+    for key in list(tree.past):
+        past = tree._past(key)
+        assert past is not None
         items = [past] if hasattr(past, "since") else past.items[past.start :]
         older[key] = [version.since for version in items]
     return tree.order.span("", "\x01", 1 << 30), older

@@ -204,5 +204,6 @@ def a_whole_step(dice: Random, known: Known) -> tuple[Any, ...]:
         (2, ("look_back", glob, caller)),
         (5, ("take", dice.randrange(4), dice.randrange(1, 5))),
         (2, ("reload",)),
+        (3, ("lasting",)),
     )
     return dice.choices([one for _, one in draw], weights=[weight for weight, _ in draw])[0]

@@ -130,6 +130,16 @@ class Watches(LastingCase):
         self.do(Delete("/a"), SESSIONS[0])
         self.assertEqual(self.seen(), [("set", "/a", 0), ("del", "/a", 0)])
 
+    def test_covered_and_handed_on(self) -> None:
+        """Who deletes it while others wait for the lock, or share it, takes it away, too."""
+        for path, shared in (("/a", False), ("/b", True)):
+            self.set(path)
+            self.do(Lock(path, b"x", shared), SESSIONS[0])
+            self.do(Lock(path, b"y", shared, wait_ms=1000), SESSIONS[1])
+            after_rev = self.store.rev
+            self.do(Delete(path), SESSIONS[0])
+            self.assertEqual(self.seen(after_rev), [("del", path, 0)])
+
     def test_following(self) -> None:
         """One that follows is woken, and tells the same as one that reads what was."""
         woken: list[None] = []

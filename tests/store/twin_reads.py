@@ -139,6 +139,19 @@ def log(
     return rows[:limit]
 
 
+def lasting(twin: Twin) -> dict[str, tuple[bytes, int]]:
+    """Return value and lifetime of all nodes that would be there if all sessions ended now."""
+    found = {}
+    for path, node in twin.copies[-1].items():
+        if path in twin.world.locks:
+            before = twin.world.locks[path].before
+            if before is not None and not before[1]:
+                found[path] = (before[0], before[2])
+        elif node.value is not None and not node.owner:
+            found[path] = (node.value, node.ttl_ms)
+    return found
+
+
 def difference(twin: Twin, glob: str, after_rev: int, caller: Caller) -> list[Any]:
     """Return what ``WATCH diff`` begins with: rows of what changed, paths of what did not."""
     return [
