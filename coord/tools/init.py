@@ -1,7 +1,7 @@
 """``coord init``: a folder for each node, with all that it needs to start.
 
-``DIR/NAME`` holds the node's settings (``coord.toml``), its key and certificate and the
-CA's certificate, and can be carried to the node's machine as it is. ``DIR/ca`` holds the
+``DIR/NAME`` holds the node's settings (``coord.toml``), its key and certificate, those that it shows
+to clients over TLS (``listen.key``, ``listen.pem``) and the CA's certificate, and can be carried to the node's machine as it is. ``DIR/ca`` holds the
 CA's key: whoever has it can be any node, so it stays with the operator. ``DIR/clients/NAME`` holds
 key and certificate of a client, for listeners that ask for one.
 """
@@ -21,6 +21,7 @@ from coord.node.authority import (
     create_authority,
     issue,
     issue_client,
+    issue_listener,
     load_authority,
 )
 from coord.node.settings import (
@@ -60,8 +61,9 @@ def make_cluster(folder: Path, members: Sequence[str], cluster: str = "") -> lis
     _check_new(folder, [AUTHORITY_FOLDER, *(name for name, _ in nodes)])
     try:
         authority = create_authority(folder / AUTHORITY_FOLDER, f"coord cluster {cluster} CA")
-        for name, _ in nodes:
+        for name, address in nodes:
             issue(folder / name, authority, name)
+            issue_listener(folder / name, authority, split_address(address)[0])
     except AuthorityError as error:
         raise Refused(str(error)) from None
     return [_write_config(folder / name, text) for name, text in _configs(nodes, cluster)]
@@ -122,6 +124,9 @@ def _check_distinct(nodes: Sequence[tuple[str, str]]) -> None:
         other = at.setdefault((host.lower(), port), name)
         if other != name:
             raise BadMember(f"{other} and {name} cannot both be at {address}")
+    for (host, _), name in at.items():
+        if host in names and host != name:
+            raise BadMember(f"{name} cannot be at a host that is called as the node {host} is")
 
 
 def _check_new(folder: Path, names: Sequence[str]) -> None:
@@ -153,6 +158,10 @@ data = "data"
 # Clients of the line protocol, and the web page; only this machine reaches them.
 listen = [{_quoted(f"tcp:{LINE_PORT + step}:interface=127.0.0.1")}]
 web = {_quoted(f"tcp:{WEB_PORT + step}:interface=127.0.0.1")}
+
+# For clients elsewhere, known by certificates (coord init --client NAME); paths count from where
+# the node is started: "ssl:{LINE_PORT + step}:privateKey=/etc/coord/listen.key:\
+certKey=/etc/coord/listen.pem:clientCA=/etc/coord/ca.pem"
 
 # The other nodes, over mutual TLS.
 peer-listen = {_quoted(_listen(dict(nodes)[name]))}

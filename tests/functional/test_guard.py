@@ -90,6 +90,12 @@ class UnderGuard(TestCase):
         self.assertEqual(await self.begin(20, "/nonesuch").ended, Ended(127, False))
         self.assertEqual(await self.begin(20, str(self.folder)).ended, Ended(126, False))
 
+    async def test_too_late_to_begin(self) -> None:
+        """A command is not begun where its lock is not certain any more."""
+        running = self.shell(0.5, "touch begun")
+        self.assertTrue((await running.ended).is_late)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
     async def test_extended(self) -> None:
         """While the lock is made sure of again and again, the command runs on."""
         running = self.shell(1.2, "sleep 2; exit 3")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import random
+import select
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +16,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 from shutil import rmtree
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -205,6 +210,65 @@ class Locks(LockCase):
         held.send_signal(signal.SIGCONT)
         self.assertEqual(self.end(held)[0], 75)
         self.see_that_none_overlap()
+
+
+class Terminals(LockCase):
+    """A command at a terminal, as under a shell."""
+
+    def setUp(self) -> None:
+        """Begin a shell on a terminal of its own."""
+        if shutil.which("bash") is None:
+            raise SkipTest("there is no bash on this machine")
+        super().setUp()
+        servers = f"{HOST}:{self.cluster.nodes[0].line_port}"
+        environment = {**surroundings(), "COORD_SERVERS": servers, "PS1": "> ", "TERM": "dumb"}
+        shell, self.terminal = pty.fork()
+        if not shell:
+            os.chdir(ROOT)
+            os.execvpe("bash", ["bash", "--norc", "-i"], environment)
+        self.addCleanup(os.waitpid, shell, 0)
+        self.addCleanup(os.close, self.terminal)
+        self.addCleanup(os.kill, shell, signal.SIGKILL)
+        self.seen = ""
+
+    def type(self, text: str, wanted: str) -> None:
+        """Type something, and wait for what it brings onto the screen."""
+        self.seen = ""
+        os.write(self.terminal, text.encode())
+
+        def is_there() -> bool:
+            while select.select([self.terminal], [], [], 0)[0]:
+                self.seen += os.read(self.terminal, 4096).decode("utf-8", "replace")
+            return wanted in self.seen
+
+        eventually(is_there, f"{wanted} comes after {text!r}")
+
+    def lock(self, script: str, wanted: str, *words: str) -> None:
+        """Have the shell run a script under a lock."""
+        coord = f"{sys.executable} -m coord.tools.cli lock /l {' '.join(words)} -- sh -c"
+        self.type(f"{coord} {shlex.quote(script)}\n", wanted)
+
+    def test_typing(self) -> None:
+        """The command reads what is typed, and Ctrl-C reaches it."""
+        self.lock("echo u''p; read x; echo got $x; exit 3", "up\r\n")
+        self.type("something\n", "got something")
+        self.type("echo status $?\n", "status 3")
+        self.lock("trap 'exit 5' INT; echo u''p; while :; do sleep 0.1; done", "up\r\n")
+        self.type("\x03", "> ")
+        self.type("echo status $?\n", "status 5")
+
+    def test_suspended(self) -> None:
+        """Ctrl-Z stops it, and it goes on, as long as the session has not run out meanwhile."""
+        self.lock("echo u''p; sleep 2; echo do''ne; exit 6", "up\r\n")
+        self.type("\x1a", "Stopped")
+        self.type("fg\n", "done")
+        self.type("echo status $?\n", "status 6")
+        self.lock("echo u''p; sleep 60; echo do''ne", "up\r\n", "--timeout", "3")
+        self.type("\x1a", "Stopped")
+        node = self.cluster.nodes[0]
+        eventually(lambda: node.ask("GET /l").startswith("ERR NOENT"), "the lock is lost")
+        self.type("fg\n", "was lost")
+        self.type("echo status $?\n", "status 75")
 
 
 class Losses(LockCase):
