@@ -73,3 +73,27 @@ class Keyboard(TestCase):
         self.assertEqual([gone[0], *gone[2:]], ["EVENT", "del", "/here"])
         self.assertEqual(first.line(), f"EVENT {gone[1]} expired {session}")
         self.assertTrue(first.ask("SET ephemeral /here 1").startswith("ERR SESSION_EXPIRED "))
+
+    def test_danger(self) -> None:
+        """Who holds a lock at a node that lost the others is told, and told when it is over."""
+        leader = self.cluster.leader()
+        node, *others = sorted(self.cluster.nodes, key=lambda node: node is leader)
+        link = node.link()
+        self.addCleanup(link.close)
+        session = link.ask("SESSION timeout=60").split()[1].split(":")[0]
+        mine = link.ask("LOCK /lock me")
+        own = node.link()
+        self.addCleanup(own.close)
+        rev = own.ask("SET ephemeral /here 1").split()[1]
+        for other in others:
+            other.freeze()
+        words = own.line().split()
+        self.assertEqual(words[:3], ["EVENT", rev, "jeopardy"])
+        own.send("LOCK /other\n")
+        self.assertTrue(own.line().startswith(("ERR UNAVAILABLE ", "ERR UNKNOWN ")))
+        for other in others:
+            other.thaw()
+        self.assertEqual(own.line().split()[::2], ["EVENT", "safe"])
+        self.assertEqual(link.ask("GET local /lock").split()[-1], "me")
+        eventually(lambda: link.ask("SESSION keep").startswith(f"OK {session} "), "a sure word")
+        self.assertEqual(link.ask("LOCK /lock me"), mine)
