@@ -6,6 +6,7 @@ node: it is needed only to issue certificates, and belongs on none of the nodes.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Sequence
@@ -39,11 +40,14 @@ CA_FILE: Final = "ca.pem"
 CA_KEY_FILE: Final = "ca.key"
 CERTIFICATE_FILE: Final = "node.pem"
 KEY_FILE: Final = "node.key"
+LISTEN_CERTIFICATE_FILE: Final = "listen.pem"
+LISTEN_KEY_FILE: Final = "listen.key"
 CLIENT_CERTIFICATE_FILE: Final = "client.pem"
 CLIENT_KEY_FILE: Final = "client.key"
 _CLIENT: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@+-]{0,62}[A-Za-z0-9])?")
 
 _NODE_USES: Final = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+_LISTENER_USES: Final = (ExtendedKeyUsageOID.SERVER_AUTH,)
 _CLIENT_USES: Final = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 
 
@@ -140,6 +144,24 @@ def issue_client(
         key=directory / CLIENT_KEY_FILE,
     )
     return _issue(files, authority, client, _CLIENT_USES, [], valid, None)
+
+
+def issue_listener(
+    directory: Path, authority: Authority, host: str, valid: timedelta = NODE_VALID
+) -> Credentials:
+    """Make a key and a certificate that a node at ``host`` shows to clients, as `issue` does."""
+    files = Credentials(
+        ca=directory / CA_FILE,
+        certificate=directory / LISTEN_CERTIFICATE_FILE,
+        key=directory / LISTEN_KEY_FILE,
+    )
+    name: x509.GeneralName
+    try:
+        name = x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        name = x509.DNSName(host)
+    alternative = x509.SubjectAlternativeName([name])
+    return _issue(files, authority, host[:64], _LISTENER_USES, [alternative], valid, None)
 
 
 def check_client_name(client: str) -> None:

@@ -2,7 +2,7 @@
 
 Twisted's endpoint strings have no word for who may connect, so such a string is read here::
 
-    ssl:8046:privateKey=node.key:certKey=node.pem:clientCA=clients.pem
+    ssl:8046:privateKey=listen.key:certKey=listen.pem:clientCA=ca.pem
 
 The authorities in ``clientCA`` are the only ones a client's certificate may be of. A handshake
 with any other fails; one without a certificate fails, too, where one is required.

@@ -1,9 +1,10 @@
 """``coord init``: a folder for each node, with all that it needs to start.
 
-``DIR/NAME`` holds the node's settings (``coord.toml``), its key and certificate, those that it shows
-to clients over TLS (``listen.key``, ``listen.pem``) and the CA's certificate, and can be carried to the node's machine as it is. ``DIR/ca`` holds the
-CA's key: whoever has it can be any node, so it stays with the operator. ``DIR/clients/NAME`` holds
-key and certificate of a client, for listeners that ask for one.
+``DIR/NAME`` holds the node's settings (``coord.toml``), its key and certificate, those that it
+shows to clients over TLS (``listen.key``, ``listen.pem``) and the CA's certificate, and can be
+carried to the node's machine as it is. ``DIR/ca`` holds the CA's key: whoever has it can be any
+node, so it stays with the operator. ``DIR/clients/NAME`` holds key and certificate of a client, for
+listeners that ask for one.
 """
 
 from __future__ import annotations

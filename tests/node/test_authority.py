@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from coord.node.authority import (
     create_authority,
     issue,
     issue_client,
+    issue_listener,
     load_authority,
 )
 from coord.peers.identity import CredentialsError, Identity
@@ -124,6 +126,24 @@ class AuthorityTests(SynchronousTestCase):
                 certificate.extensions.get_extension_for_class,
                 x509.SubjectAlternativeName,
             )
+            self.assertRaises(CredentialsError, Identity.load, credentials, "n1")
+
+    def test_listeners(self) -> None:
+        """What a node shows to clients holds its host, and is good for nothing but listening."""
+        for host, name in (
+            ("10.0.0.1", x509.IPAddress(ipaddress.ip_address("10.0.0.1"))),
+            ("::1", x509.IPAddress(ipaddress.ip_address("::1"))),
+            ("a.example.org", x509.DNSName("a.example.org")),
+            (f"{'x' * 60}.example.org", x509.DNSName(f"{'x' * 60}.example.org")),
+        ):
+            credentials = issue_listener(self.place / "n1", self.authority, host)
+            content = credentials.certificate.read_bytes()
+            extensions = x509.load_pem_x509_certificate(content).extensions
+            names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            self.assertEqual(list(names), [name])
+            uses = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+            self.assertEqual(list(uses), [ExtendedKeyUsageOID.SERVER_AUTH])
+            self.assertEqual(mode(credentials.key), 0o600)
             self.assertRaises(CredentialsError, Identity.load, credentials, "n1")
 
     def test_names_of_clients(self) -> None:

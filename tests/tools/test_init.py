@@ -114,6 +114,7 @@ class Command(SynchronousTestCase):
             (["n1=h:0"], "'n1=h:0': 0 is no port; take one from 1 to 65535"),
             (["n1=h:1", "n1=h:2"], "n1 is named twice: name each node once"),
             (["n1=h:1", "n2=H:1"], "n1 and n2 cannot both be at H:1"),
+            (["n1=n2:1", "n2=h:1"], "n1 cannot be at a host that is called as the node n2 is"),
             (["ca=h:1"], "no node can be called ca: that is where the CA is kept"),
             (["clients=h:1"], "no node can be called clients: that is where theirs are kept"),
             ([], "name the nodes of a new cluster, NAME=HOST:PORT each, or a --client of one"),
