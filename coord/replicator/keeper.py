@@ -259,13 +259,16 @@ class Keeper:
         if kept.in_jeopardy and self._silent_since is None:
             self._tell(kept, Trouble.SAFE)
         if kept.keeps:
-            confirmed = [told for asked_at, told in kept.keeps if asked_at <= sent_at]
-            kept.keeps = [one for one in kept.keeps if one[0] > sent_at]
-            for told in confirmed:
-                self._call(partial(told, None))
-            if not kept.keeps:
-                del self._keeping[kept]
+            self._answer(kept, sent_at, None)
         self._forget(kept)
+
+    def _answer(self, kept: Kept, until: float, answer: CoordError | None) -> None:
+        """Answer the keeps that were asked for up to some time."""
+        for _, told in (one for one in kept.keeps if one[0] <= until):
+            self._call(partial(told, answer))
+        kept.keeps = [one for one in kept.keeps if one[0] > until]
+        if not kept.keeps:
+            self._keeping.pop(kept, None)
 
     def over(self, news: SessionOver) -> None:
         """Take note that a session ended."""
@@ -378,11 +381,9 @@ class Keeper:
 
     def _despair(self, now: float, serves: bool) -> None:
         """Find what has been in doubt for too long."""
-        for kept in [one for one in self._keeping if now - one.keeps[0][0] > self._request_seconds]:
-            for _, told in kept.keeps:
-                self._call(partial(told, NOT_KEPT))
-            kept.keeps.clear()
-            del self._keeping[kept]
+        asked_before = now - self._request_seconds
+        for kept in [one for one in self._keeping if one.keeps[0][0] < asked_before]:
+            self._answer(kept, asked_before, NOT_KEPT)
         for kept in self._doubted:
             if kept.doubted_at is not None and kept.is_due(now - kept.doubted_at):
                 self._tell(kept, Trouble.JEOPARDY)

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from coord.commands import (
-    Caller,
-    Level,
-)
-from coord.errors import (
-    CoordError,
-)
+from coord.commands import Caller, Level
+from coord.errors import CoordError
 from coord.events import SessionEvent, Trouble
 from coord.limits import EXPIRY_GRACE_SECONDS
 from coord.replicator.interfaces import IAttachment

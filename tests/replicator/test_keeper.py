@@ -296,6 +296,19 @@ class Keeping(Case):
         self.advance(1.0)
         self.assertEqual(len(client.kept), 1)
 
+    def test_each_its_time(self) -> None:
+        """Each has its own time to be answered in."""
+        self.answers = False
+        client = Client(self.keeper, "s")
+        client.keep()
+        self.advance(2.0)
+        client.keep()
+        self.advance(1.5)
+        self.assertEqual(len(client.kept), 1)
+        self.answers = True
+        self.advance(1.0)
+        self.assertEqual([type(one) for one in client.kept], [Unavailable, type(None)])
+
     def test_stopped(self) -> None:
         """A node that stops answers those who wait."""
         client = Client(self.keeper, "s")

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from coord.commands import (
-    Lapse,
-)
-from coord.errors import (
-    SessionExpired,
-    Unavailable,
-)
+from coord.commands import Lapse
+from coord.errors import SessionExpired, Unavailable
 from coord.events import Trouble
 from coord.paxos.messages import Accept
 from coord.wire import peer as wire

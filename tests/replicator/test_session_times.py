@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from coord.commands import (
-    EndSession,
-    Lock,
-    Set,
-    Unlock,
-)
-from coord.errors import (
-    NoEntry,
-    SessionExpired,
-    TimedOut,
-)
+from coord.commands import EndSession, Lock, Set, Unlock
+from coord.errors import NoEntry, NotHeld, SessionExpired, TimedOut
 from coord.results import Granted, Queued, Value
 from tests.replicator.session_case import Client, SessionCase
 
@@ -79,6 +70,20 @@ class Times(SessionCase):
         self.assertEqual(second.locks, [Granted(self.rev("n1"))])
         self.advance(10.0)
         self.assertEqual(len(second.locks), 1)
+
+    def test_asked_late(self) -> None:
+        """Who asks what became of its place long after that is told whether it holds the lock."""
+        first, second = self.open("n1", own=True), self.open("n2", own=True)
+        self.lock(first)
+        self.lock(second, wait_ms=5000)
+        first.submit(Unlock("/l"))
+        self.advance(1.0)
+        second.await_lock("/l")
+        self.assertEqual(second.locks, [Granted(self.rev("n1"))])
+        second.submit(Unlock("/l"))
+        self.advance(0.1)
+        second.await_lock("/l")
+        self.assertEqual([type(one) for one in second.locks], [Granted, NotHeld])
 
     def test_waited_enough(self) -> None:
         """Who has waited for as long as it wanted to is told so, and not before."""

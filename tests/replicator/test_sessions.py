@@ -2,22 +2,8 @@
 
 from __future__ import annotations
 
-from coord.commands import (
-    Caller,
-    EndSession,
-    Get,
-    Level,
-    Lock,
-    Read,
-    Resume,
-    Set,
-    Write,
-)
-from coord.errors import (
-    Denied,
-    NoEntry,
-    Unavailable,
-)
+from coord.commands import Caller, EndSession, Get, Level, Lock, Read, Resume, Set, Write
+from coord.errors import Denied, NoEntry, Unavailable
 from coord.events import SessionEvent, Trouble
 from coord.paxos.timing import Timing
 from coord.replicator.replicator import Tuning
