@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from coord.commands import Caller, Level, Lock, OpenSession
 from coord.frontends.console.deadlocks import deadlocks, described
 from coord.frontends.console.holdings import lock_lines, session_lines
 from coord.results import LockPlace, LockRow, SessionRow
@@ -165,6 +166,24 @@ class AtTheConsole(ConsoleCase):
             self.assertEqual(len(done.out.splitlines()), 1)
         self.assertEqual(self.visit().exec("locks x").status, 1)
         self.assertEqual(self.visit().exec("sessions 0").status, 2)
+
+    def test_real(self) -> None:
+        """Sessions and locks of a real node, and two of them that wait for each other."""
+        coordinator = self.subjects.coordinator
+        callers = [Caller(who, f"10.0.0.{who}:5", Level.ADMIN, who * 16) for who in "12"]
+        for caller, mine in zip(callers, ("/x", "/y"), strict=True):
+            writes = (OpenSession(caller.session, b"", 9000), Lock(mine))
+            coordinator.submit(writes, lambda _: None, caller)
+            self.advance(0.05)
+        visit = self.visit(self.reader)
+        self.assertIn("1@10.0.0.1:5", visit.exec("sessions").out.decode())
+        for caller, wanted in zip(callers, ("/y", "/x"), strict=True):
+            coordinator.submit([Lock(wanted, wait_ms=60_000)], lambda _: None, caller)
+            self.advance(0.05)
+        said = visit.exec("locks").out.decode().splitlines()
+        self.assertEqual(said[0], "DEADLOCK: 2 sessions wait for each other, at /x, /y")
+        self.assertEqual([line[:2] for line in said[3:]], ["/x", "/x", "/y", "/y"])
+        self.assertIn("holds /x  waits for /y", visit.exec("sessions").out.decode())
 
     def test_completion(self) -> None:
         """Tab knows them."""
