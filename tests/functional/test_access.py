@@ -8,13 +8,14 @@ import shlex
 import socket
 import ssl
 import subprocess
+import sys
 from http.client import HTTPConnection
 from pathlib import Path
 from unittest import SkipTest
 
 from twisted.trial.unittest import TestCase
 
-from coord.node.authority import create_authority, issue, issue_client
+from coord.node.authority import create_authority, issue_client, issue_listener
 from tests.functional.cluster import (
     HOST,
     PATIENCE_SECONDS,
@@ -199,7 +200,7 @@ class Certificates(TestCase):
         (self.node,) = self.cluster.nodes
         folder = self.cluster.folder
         ours, others = create_authority(folder / "ca"), create_authority(folder / "other")
-        own = issue(folder / "own", ours, "n1")
+        own = issue_listener(folder / "own", ours, HOST)
         self.alice = issue_client(folder / "alice", ours, "alice@example.org")
         self.mallory = issue_client(folder / "mallory", others, "alice@example.org")
         (self.port,) = free_ports(1)
@@ -233,6 +234,24 @@ class Certificates(TestCase):
             self.assertTrue(link.ask("SET /ctl/acl alice@example.org read /a").startswith("OK "))
         self.assertTrue(self.ask("GET /a", self.alice).startswith("VALUE "))
         self.assertTrue(self.ask("SET /a 2", self.alice).startswith("ERR DENIED"))
+
+    def test_command(self) -> None:
+        """The command line comes in with a client's certificate, at the host that it names."""
+        self.cluster.start()
+        shown = ("--tls-certificate", self.alice.certificate, "--tls-key", self.alice.key)
+        for words, status in (((), 3), (shown, 0)):
+            given = ("--tls-ca", self.alice.ca, *words, "--request-timeout", 2, "set", "/a", "1")
+            command = ("coord.tools.cli", "--server", f"{HOST}:{self.port}", *given)
+            ended = subprocess.run(
+                [sys.executable, "-m", *map(str, command)],
+                env=surroundings(),
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_SECONDS,
+                check=False,
+            )
+            self.assertEqual(ended.returncode, status, ended.stderr)
+        self.assertTrue(self.node.ask("GET /a").startswith("VALUE "))
 
     def test_with_secrets(self) -> None:
         """With secrets one may come in without a certificate, and show a secret."""
