@@ -161,7 +161,8 @@ listen = [{_quoted(f"tcp:{LINE_PORT + step}:interface=127.0.0.1")}]
 web = {_quoted(f"tcp:{WEB_PORT + step}:interface=127.0.0.1")}
 
 # Or, for clients elsewhere, over TLS and known by certificates (coord init --client NAME), where
-# paths count from where the node is started: "ssl:{LINE_PORT + step}:privateKey=/etc/coord/listen.key:\
+# paths count from where the node is started:
+# "ssl:{LINE_PORT + step}:privateKey=/etc/coord/listen.key:\
 certKey=/etc/coord/listen.pem:clientCA=/etc/coord/ca.pem"
 
 # The other nodes, over mutual TLS.
