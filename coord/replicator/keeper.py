@@ -166,6 +166,11 @@ class Keeper:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def is_attached(self, session: str) -> bool:
+        """Say whether a connection to this node has this session."""
+        kept = self._kept.get(session)
+        return kept is not None and bool(kept.attached)
+
     # -- what connections say ---------------------------------------------------------------
     def attach(self, session: str, told: Told, *, own: bool) -> Attachment:
         """Bind a connection to a session; one that is not there is told to be expired."""

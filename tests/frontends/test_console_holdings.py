@@ -139,11 +139,12 @@ class Lines(SynchronousTestCase):
             locks=tuple(f"/l{number}" for number in range(7)),
             waits=("/w",),
         )
-        line, more = session_lines([row, row, row], 1)
+        line, more = session_lines([row, row, row], lambda session: True, 1)
         self.assertEqual(
             line,
             "5f0e9a3c71d2b846  web@10.0.0.1:5  since 2026-11-20T06:00:00Z  timeout 10.5 s"
-            "  3 ephemeral  holds /l0 /l1 /l2 /l3 /l4 and 2 more  waits for /w",
+            "  3 ephemeral  holds /l0 /l1 /l2 /l3 /l4 and 2 more  waits for /w"
+            "  attached here",
         )
         self.assertEqual(more, "... and 2 more")
 
@@ -176,6 +177,9 @@ class AtTheConsole(ConsoleCase):
             coordinator.submit(writes, lambda _: None, caller)
             self.advance(0.05)
         visit = self.visit(self.reader)
+        self.assertNotIn("attached here", visit.exec("sessions").out.decode())
+        coordinator.attach(callers[0].session, lambda event: None, own=True)
+        self.assertEqual(visit.exec("sessions").out.decode().count("attached here"), 1)
         self.assertIn("1@10.0.0.1:5", visit.exec("sessions").out.decode())
         for caller, wanted in zip(callers, ("/y", "/x"), strict=True):
             coordinator.submit([Lock(wanted, wait_ms=60_000)], lambda _: None, caller)

@@ -15,9 +15,14 @@ _PATHS_MAX: Final = 5
 """Paths named in the line of one session."""
 
 
-def session_lines(rows: Sequence[SessionRow], most: int) -> list[str]:
-    """Return a line for each session, ``most`` of them."""
-    lines = list(map(_session, rows[:most]))
+def session_lines(
+    rows: Sequence[SessionRow], is_here: Callable[[str], bool], most: int
+) -> list[str]:
+    """Return a line for each session, ``most`` of them.
+
+    :param is_here: whether a connection to this node has a session.
+    """
+    lines = [_session(row, is_here(row.session)) for row in rows[:most]]
     if len(rows) > most:
         lines.append(f"... and {len(rows) - most} more")
     return lines or ["no session is open"]
@@ -39,7 +44,7 @@ def lock_lines(rows: Sequence[LockRow], wanted: Callable[[str], bool], most: int
     return lines or ["no lock is held"]
 
 
-def _session(row: SessionRow) -> str:
+def _session(row: SessionRow, is_here: bool) -> str:
     words = [
         row.session,
         row.author,
@@ -50,6 +55,8 @@ def _session(row: SessionRow) -> str:
     ]
     if row.waits:
         words.append(f"waits for {_paths(row.waits)}")
+    if is_here:
+        words.append("attached here")
     return clean("  ".join(words))
 
 

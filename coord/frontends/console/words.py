@@ -217,7 +217,8 @@ class Words:
     def sessions(self, limit: int | str = TREE_ROWS) -> Answer:
         """Show who has a session open: from where, since when, and what it owns and waits for."""
         count = _number(limit, TREE_ROWS_MAX)
-        return Answer(session_lines(self._subjects.coordinator.sessions(), count))
+        is_here = self._subjects.replicator.sessions.keeper.is_attached
+        return Answer(session_lines(self._subjects.coordinator.sessions(), is_here, count))
 
     def locks(self, glob: str = "/**", limit: int | str = TREE_ROWS) -> Answer:
         """Show who holds which lock and who waits in line; who wait for each other, if any do."""
