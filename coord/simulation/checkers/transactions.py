@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from coord.commands import Check, Look, Transaction
-from coord.errors import CoordError, NoEntry
+from coord.errors import CoordError, NoEntry, NoSession, SessionExpired
 from coord.results import Committed, Value
 from coord.simulation.checkers.locks import Locks
 from coord.simulation.chronicle import Chronicle
@@ -49,8 +49,12 @@ def _halves(deed: Deed, revs: dict[bytes, int]) -> Iterator[str]:
 
 
 def _is_named(deed: Deed) -> bool:
-    """Say whether it may have been done when it was asked for at another time."""
-    return deed.command is not deed.write and not deed.is_denied
+    """Say whether it may have been done when it was asked for at another time.
+
+    An id is forgotten with its session: who asks again after that learns nothing.
+    """
+    is_over = isinstance(deed.outcome, SessionExpired | NoSession)
+    return deed.command is not deed.write and (is_over or not deed.is_denied)
 
 
 def _unguarded(chronicle: Chronicle, ledger: Ledger, revs: dict[bytes, int]) -> Iterator[str]:
