@@ -175,7 +175,7 @@ class Granting:
         holder = lock.holders.pop(session)
         lock.before = before
         self._notes.append(("leave", lock.key, session, holder.token, before is None))
-        self._state.locks.delayed.pop((lock.key, holder.token), None)
+        del self._state.locks.tokens[lock.key, holder.token]
         owner = self._sessions.live.get(session)
         if owner is not None:
             del owner.locks[lock.key]
@@ -207,7 +207,6 @@ class Granting:
     def lose(self, lock: Held, session: str) -> None:
         """Let the lock of a session that is over wait for its lock-delay to pass."""
         holder = lock.holders[session] = replace(lock.holders[session], is_lost=True)
-        self._state.locks.delayed[lock.key, holder.token] = session
         self._notes.append(("lost", lock.key, holder.token))
         path = from_order_key(lock.key)
         self._state.news.append(Delay(path, holder.token, holder.delay_ms))
@@ -250,9 +249,9 @@ class Granting:
     def lapse_delay(self, path: str, token: int, mark: Mark, time_ms: int) -> None:
         """End a lock-delay, if it still runs."""
         key = order_key(path)
-        session = self._state.locks.delayed.get((key, token))
-        if session is not None:
-            self._release(self._live[key], session, mark, time_ms)
+        holder = self._state.locks.holder(key, token)
+        if holder is not None and holder.is_lost:
+            self._release(self._live[key], holder.session, mark, time_ms)
 
 
 def _standing(lock: Held, session: Session, shared: bool) -> Granted | Queued | CoordError | None:

@@ -80,27 +80,23 @@ class Lock:
         newest = reversed(self.holders.values())
         return next((one for one in newest if one.session != without), None)
 
-    def is_held_under(self, token: int, left: str | None) -> bool:
-        """Say whether somebody, but for one who has left, holds it under this token."""
-        return any(
-            one.token == token and not one.is_lost and one.session != left
-            for one in self.holders.values()
-        )
-
     def first(self) -> Place | None:
         """Return the head of the queue."""
         return next(iter(self.queue.values()), None)
 
 
 class Locks:
-    """All locks, by the keys of their nodes; and the number of the last place in a queue."""
+    """All locks, by the keys of their nodes; and the number of the last place in a queue.
 
-    __slots__ = ("delayed", "live", "number")
+    ``tokens`` finds who holds a lock, or is lost, by key and token.
+    """
+
+    __slots__ = ("live", "number", "tokens")
 
     def __init__(self, number: int = 0) -> None:
         self.live: dict[str, Lock] = {}
         self.number = number
-        self.delayed: dict[tuple[str, int], str] = {}
+        self.tokens: dict[tuple[str, int], str] = {}
 
     def in_order(self) -> Iterator[Lock]:
         """Yield all locks in path order."""
@@ -111,5 +107,9 @@ class Locks:
         lock = self.live[key]
         lock.shared = holder.shared
         lock.holders[holder.session] = holder
-        if holder.is_lost:
-            self.delayed[key, holder.token] = holder.session
+        self.tokens[key, holder.token] = holder.session
+
+    def holder(self, key: str, token: int) -> Holder | None:
+        """Return who holds a lock under a token, or did so when it was lost."""
+        session = self.tokens.get((key, token))
+        return None if session is None else self.live[key].holders[session]

@@ -136,11 +136,14 @@ class Parts:
         refusal = changed(path, draft.get(key), part.if_rev)
         if refusal is not None or part.token is None:
             return refusal
-        lock = self._locks.get(key)
-        left = caller.session if key in draft.left else None
-        if lock is not None and lock.is_held_under(part.token, left):
-            return None
-        return refusals.not_held_under(path, part.token)
+        holder = self._state.locks.holder(key, part.token)
+        if (
+            holder is None
+            or holder.is_lost
+            or (key in draft.left and holder.session == caller.session)
+        ):
+            return refusals.not_held_under(path, part.token)
+        return None
 
     def look(self, draft: Draft, part: Look, caller: Caller) -> Value | CoordError:
         """Return what a node holds."""
