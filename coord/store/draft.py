@@ -11,11 +11,11 @@ of the parent in the end, however many of its children came and went.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 
+from coord.store.order import Order
 from coord.store.sequences import Sequences
 from coord.store.tree import (
     GONE,
@@ -56,7 +56,7 @@ class Draft:
         self._records: dict[str, Version] = {}
         self._doubtful: dict[str, Mark] = {}
         self._kin: dict[str, list[int]] = {}
-        self._made: list[str] = []
+        self._made: Order | None = None
         self._gone: dict[str, int] = {}
         self._taken: list[str] = []
 
@@ -88,16 +88,23 @@ class Draft:
 
     def below(self, key: str) -> list[str]:
         """Return the keys of all nodes below one, in path order."""
-        tree, made = self._tree, self._made
+        tree, live, records = self._tree, self._live, self._records
         start, until = key + "\0", key + "\x01"
-        keys = tree.order.span(start, until, len(tree.live) + len(tree.past))
-        if made:
-            new = made[bisect_left(made, start) : bisect_left(made, until)]
-            keys = sorted({*keys, *new})
-        if not self._records:
-            live = self._live
+        keys = tree.order.span(start, until, len(live) + len(tree.past))
+        if not records:
             return [one for one in keys if one in live]
+        made = self._made_in_order().span(start, until, len(records))
+        if made:
+            keys = sorted({*keys, *made})
         return [one for one in keys if self.get(one) is not None]
+
+    def _made_in_order(self) -> Order:
+        """Return the keys of the nodes that only the draft has; kept up from now on."""
+        if self._made is None:
+            self._made = Order()
+            for key in sorted(key for key in self._records if key not in self._live):
+                self._made.add(key)
+        return self._made
 
     # -- values that come ------------------------------------------------------------
     def set(
@@ -138,15 +145,13 @@ class Draft:
         self._records[version.key] = version
 
     def _make(self, version: Version) -> None:
-        key, made = version.key, self._made
+        key = version.key
         gone = self._records.get(key)
         if gone is not None:  # it comes back
             self._doubtful[key] = gone.mark
         self._records[key] = version
-        if key not in self._live:
-            place = bisect_left(made, key)
-            if place == len(made) or made[place] != key:
-                made.insert(place, key)
+        if self._made is not None and key not in self._live:
+            self._made.add(key)
 
     def _first(self, key: str, number: int | None) -> int:
         """Return the last number given by a parent that has its first child, ``number``."""
@@ -253,6 +258,8 @@ class Draft:
             self._doubtful[key] = mark
         else:
             del self._records[key]
+            if self._made is not None:
+                self._made.remove(key)
         kin = self._kin.pop(key, None)
         if kin is not None:
             self._gone[key] = kin[2]

@@ -160,7 +160,7 @@ def _of_a_holder(dice: Random, known: Known, caller: Caller) -> tuple[Any, Calle
         Transaction((below, Delete(path, None, tree), below)),
         EndSession(session),
     )
-    write = dice.choice(choices)
+    write: Any = dice.choice(choices)
     if dice.random() < 0.2 and not isinstance(write, EndSession):
         write = Once(dice.choice(WORDS), write)
     return write, caller

@@ -8,7 +8,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from coord.commands import Delete, Look, OpenSession, Set
+from coord.commands import Delete, Look, OpenSession, Part, Set
 from coord.results import Committed, Written
 from coord.store.draft import Draft
 from coord.store.sessions import Sessions
@@ -197,6 +197,17 @@ class TransactionCostTests(CountingTestCase):
         assert isinstance(result, Committed)
         self.assertLess(looks["get"], 4 * 1000)
         self.assertEqual(spans["at"], 0)
+
+    def test_trees_made_within(self) -> None:
+        """To delete what was made within looks at that, and not at all else that was made."""
+        looks = self.count(Draft, "get")
+        parts: list[Part] = [Delete("/t", tree=True)]
+        for number in range(400, 0, -1):
+            parts += Set(f"/t/{number}/a/b/c/d", b""), Delete(f"/t/{number}/a", tree=True)
+        self.set("/t")
+        self.assertEqual(self.together(*parts), Committed(2))
+        self.assertLess(looks["get"], 40 * 400)
+        self.assertEqual(self.store.node_count, 1)
 
     def test_nothing_left_behind(self) -> None:
         """What was aborted leaves nothing at all."""
