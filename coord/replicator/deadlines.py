@@ -14,9 +14,20 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final, Generic, TypeVar
 
+from coord.limits import CLOCK_DRIFT_MAX
+
+_STRETCH: Final = 1 + CLOCK_DRIFT_MAX
 _SPARE_PLACES: Final = 64
 
 Key = TypeVar("Key", bound=Hashable)
+
+
+def counted_seconds(span_ms: int) -> float:
+    """Return how long to count a span here, that it is over for whoever counts it elsewhere.
+
+    Never early is by anybody's clock, and this node's may be the one that is fast.
+    """
+    return span_ms / 1000 * _STRETCH
 
 
 class Deadlines(Generic[Key]):

@@ -1,8 +1,8 @@
 """When sessions expire: what the leader alone decides, and the log carries out.
 
 The promise: *a keep that was confirmed, asked for at t, is never followed by an expiry before
-t and the timeout*, on whatever node it was asked for, and whatever leaders come and go. (Seconds
-are those of the leader's clock; a client that counts on it leaves room for drift.)
+t and the timeout*, on whatever node it was asked for, whatever leaders come and go, and by
+whosever clock: the leader counts a little longer, by as much as its own may be fast.
 
 The rules that keep it:
 
@@ -49,7 +49,7 @@ from typing import Final
 from coord.commands import Lapse
 from coord.limits import EXPIRY_GRACE_SECONDS, LAPSES_PER_BATCH_MAX, LAPSING_NODES_MAX
 from coord.paxos.ballot import Ballot
-from coord.replicator.deadlines import Deadlines
+from coord.replicator.deadlines import Deadlines, counted_seconds
 from coord.replicator.spans import Spans, lapse_of
 from coord.store.machine import Store
 from coord.store.news import Span
@@ -123,7 +123,7 @@ class Lapses:
         return tuple([session for session in sessions if session not in ends])
 
     def _due(self, timeout_ms: int, now: float) -> float:
-        return now - self._deaf_seconds + timeout_ms / 1000 + EXPIRY_GRACE_SECONDS
+        return now - self._deaf_seconds + counted_seconds(timeout_ms) + EXPIRY_GRACE_SECONDS
 
     # -- proposing -------------------------------------------------------------------------------
     def next(self, now: float, *, may_propose: bool) -> Lapse | None:

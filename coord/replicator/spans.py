@@ -28,14 +28,11 @@ from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 from coord.commands import Lapse, Stat
-from coord.limits import CLOCK_DRIFT_MAX
-from coord.replicator.deadlines import Deadlines
+from coord.replicator.deadlines import Deadlines, counted_seconds
 from coord.results import Facts
 from coord.store.machine import Store
 from coord.store.news import Delay, Lifetime, Patience, Span
 
-_STRETCH: Final = 1 + CLOCK_DRIFT_MAX
-"""Never early is by anybody's clock, and this node's may be the one that is fast."""
 _LOOKS_PER_LIFETIME: Final = 2
 _LIFETIMES_UNLOOKED: Final = 64
 
@@ -59,7 +56,7 @@ class Spans:
         """Count a span that begins now."""
         key = _key(span)
         self._spans[key] = span
-        self._ends.set(key, now + span.span_ms / 1000 * _STRETCH)
+        self._ends.set(key, now + counted_seconds(span.span_ms))
         if isinstance(span, Lifetime):
             self._lifetimes[span.path] = None
             if len(self._lifetimes) > _LIFETIMES_UNLOOKED:

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from coord.commands import Lapse
 from coord.limits import EXPIRY_GRACE_SECONDS, LAPSES_PER_BATCH_MAX, LAPSING_NODES_MAX
 from coord.paxos.ballot import Ballot
+from coord.replicator.deadlines import counted_seconds
 from coord.replicator.lapses import Lapses
 from coord.replicator.spans import Spans
 from coord.store.news import Lifetime
@@ -29,6 +30,7 @@ class Case(SynchronousTestCase):
         self.lapses = Lapses(self.store, self.spans)
         self.lapses.lead(FIRST, self.now)
         self.may_propose = True
+        self.span_ms = 10_000
         self.proposed: list[tuple[float, Lapse]] = []
 
     def advance(self, seconds: float) -> None:
@@ -53,6 +55,7 @@ class Case(SynchronousTestCase):
 
     def assert_expires(self, session: str, after: float) -> None:
         """Expect one session to be proposed so long after 100 s, a tick or two late at most."""
+        after += counted_seconds(self.span_ms) - self.span_ms / 1000
         self.advance(after - (self.now - 100.0) - STEP_SECONDS / 2)
         self.assertEqual(self.proposed, [])
         self.advance(4 * STEP_SECONDS)
@@ -87,6 +90,7 @@ class Expiry(Case):
         self.advance(5.0)
         self.store.timeouts["t"] = 2000
         self.lapses.opened("t", 2000, self.now)
+        self.span_ms = 2000
         self.assert_expires("t", 7 + GRACE)
 
     def test_ended(self) -> None:
