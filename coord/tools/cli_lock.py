@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
 from collections.abc import Callable
 from typing import Any, Final
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import LoopingCall
 
 from coord.client import Verbs
@@ -15,7 +17,7 @@ from coord.errors import CoordError
 from coord.paths import encode
 from coord.tools import guard
 from coord.tools.cli_words import lock_path
-from coord.tools.guarded import Guarded, Margins, passing_on
+from coord.tools.guarded import Ended, Guarded, Margins, passing_on
 
 LOST: Final = 75
 """Exit status where the command was stopped because the lock was lost, or could have been."""
@@ -51,11 +53,9 @@ async def hold(
     lock.lost().addCallback(lambda why: None if why is None else guarded.lost())
     guarded.start()
     telling.start(session.timeout_seconds / TELLS_PER_TIMEOUT, now=False)
-    try:
-        with passing_on(reactor, guarded):
-            ended = await guarded.ended
-    finally:
-        telling.stop()
+    with passing_on(reactor, guarded):
+        ended = await _end_of(guarded)
+    telling.stop()
     try:
         await lock.release()
     except CoordError as error:
@@ -64,6 +64,15 @@ async def hold(
         note(f"the lock at {where['COORD_LOCK']} was lost, or could have been: stopped the command")
         return LOST
     return ended.status
+
+
+async def _end_of(guarded: Guarded) -> Ended:
+    """Return what became of a command; whoever wants us to end meanwhile has that end first."""
+    while True:
+        try:
+            return await guarded.ended()
+        except CancelledError:
+            guarded.signal(signal.SIGTERM)
 
 
 def _value(given: argparse.Namespace) -> bytes | None:

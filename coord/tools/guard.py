@@ -102,6 +102,8 @@ class LastResort:
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(self._libc, "timer_create"):  # before glibc 2.34
+            self._libc = ctypes.CDLL("librt.so.1", use_errno=True)
         self._timer = ctypes.c_void_p()
         event = _Event(signal=signal.SIGKILL)
         made = self._libc.timer_create(
@@ -160,7 +162,8 @@ def _become(command: list[str], guard: int, foreground: bool) -> None:
         return
     os.setpgid(0, 0)
     if foreground:
-        os.tcsetpgrp(0, os.getpgrp())  # SIGTTOU is ignored so far
+        with contextlib.suppress(OSError):
+            os.tcsetpgrp(0, os.getpgrp())  # SIGTTOU is ignored so far
     for number in (*_PASSED_OVER, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
@@ -25,6 +25,8 @@ from coord.tools import guard
 
 WATCH_SECONDS: Final = 0.1
 """How often it is seen to that the guard does what it should."""
+EXTENSION_SECONDS_MIN: Final = 0.001
+"""What is less than this longer is not told."""
 GONE_SECONDS: Final = 2.0
 """How long a group that was killed may take to be gone."""
 PASSED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -57,7 +59,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Guarded(ProcessProtocol):
-    """One command, run under a guard; `ended` fires when all of it is gone.
+    """One command, run under a guard.
 
     :param reactor: the real one.
     :param until: the lock is certainly held until then, as `coord.tools.guard.now` counts.
@@ -71,11 +73,13 @@ class Guarded(ProcessProtocol):
         until: float,
         margins: Margins,
     ) -> None:
-        self.ended: Deferred[Ended] = Deferred()
+        self._waiting: list[Deferred[Ended]] = []
+        self._outcome: Ended | None = None
         self._reactor = reactor
         self._command = command
         self._environment = {**os.environ, **environment}
         self._margins = margins
+        self._until = until
         self._deadline = guard.Deadline(until, margins.term_seconds, margins.kill_seconds)
         self._terminal = Terminal()
         self._watching = LoopingCall(self._watch)
@@ -92,9 +96,8 @@ class Guarded(ProcessProtocol):
         margins = self._margins
         words = [
             *(sys.executable, "-I", "-S", str(Path(guard.__file__))),
-            *(repr(self._deadline.term_at + margins.term_seconds), repr(margins.term_seconds)),
-            *(repr(margins.kill_seconds), "1" if self._terminal.is_ours else "0"),
-            *self._command,
+            *(repr(self._until), repr(margins.term_seconds), repr(margins.kill_seconds)),
+            *("1" if self._terminal.is_ours else "0", *self._command),
         ]
         self._reactor.spawnProcess(
             self,
@@ -104,10 +107,22 @@ class Guarded(ProcessProtocol):
             childFDs={0: 0, 1: 1, 2: 2, guard.TOLD: "w", guard.TELLS: "r"},
         )
 
+    def ended(self) -> Deferred[Ended]:
+        """Return what became of the command, once all of it is gone.
+
+        To cancel the Deferred is to wait no longer, and changes nothing.
+        """
+        if self._outcome is not None:
+            return succeed(self._outcome)
+        waiting: Deferred[Ended] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        return waiting
+
     # -- what the lock tells ----------------------------------------------------------------------
     def extend(self, until: float) -> None:
         """Take note that the lock is certainly held until then."""
-        if not self._is_late:
+        if not self._is_late and until > self._until + EXTENSION_SECONDS_MIN:
+            self._until = until
             self._deadline.extend(until)
             self._say(f"until {until!r}")
 
@@ -191,9 +206,11 @@ class Guarded(ProcessProtocol):
     def _finish(self, ending: Ended) -> None:
         if self._watching.running:
             self._watching.stop()
-        self._ending = ending
+        self._ending = self._outcome = ending
         self._terminal.take_back()
-        self.ended.callback(ending)
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(ending)
 
 
 class Terminal:

@@ -73,27 +73,27 @@ class UnderGuard(TestCase):
 
     async def late(self, guarded: Guarded) -> Ended:
         """Wait for the end, and see that it came before the lock could pass on."""
-        ended = await guarded.ended
+        ended = await guarded.ended()
         self.assertLess(guard.now(), self.until)
         self.assertTrue(ended.is_late)
         return ended
 
     async def test_status(self) -> None:
         """What a command ends with is handed on: of one that a signal ended, 128 and its number."""
-        ended = await self.begin(20, "sh", "-c", "exit 7").ended
+        ended = await self.begin(20, "sh", "-c", "exit 7").ended()
         self.assertEqual(ended, Ended(7, False))
-        ended = await self.begin(20, "sh", "-c", "kill -USR1 $$").ended
+        ended = await self.begin(20, "sh", "-c", "kill -USR1 $$").ended()
         self.assertEqual(ended, Ended(128 + signal.SIGUSR1, False))
 
     async def test_no_command(self) -> None:
         """One that is not there, or no program, is 127 and 126, as with every shell."""
-        self.assertEqual(await self.begin(20, "/nonesuch").ended, Ended(127, False))
-        self.assertEqual(await self.begin(20, str(self.folder)).ended, Ended(126, False))
+        self.assertEqual(await self.begin(20, "/nonesuch").ended(), Ended(127, False))
+        self.assertEqual(await self.begin(20, str(self.folder)).ended(), Ended(126, False))
 
     async def test_too_late_to_begin(self) -> None:
         """A command is not begun where its lock is not certain any more."""
         running = self.shell(0.5, "touch begun")
-        self.assertTrue((await running.ended).is_late)
+        self.assertTrue((await running.ended()).is_late)
         self.assertEqual(list(self.folder.iterdir()), [])
 
     async def test_extended(self) -> None:
@@ -103,7 +103,7 @@ class UnderGuard(TestCase):
             await deferLater(cast("Any", reactor), 0.2)
             running.extend(guard.now() + 1.2)
         running.extend(guard.now() + 30)
-        self.assertEqual(await running.ended, Ended(3, False))
+        self.assertEqual(await running.ended(), Ended(3, False))
 
     async def test_asked_first(self) -> None:
         """When the time is nearly over the command is asked to end, and has time to tidy up."""
@@ -129,7 +129,7 @@ class UnderGuard(TestCase):
 
     async def test_left_behind(self) -> None:
         """What a command leaves behind does not run on without the lock."""
-        ended = await self.shell(20, "sleep 62 & echo $! > child; exit 2").ended
+        ended = await self.shell(20, "sleep 62 & echo $! > child; exit 2").ended()
         self.assertEqual(ended, Ended(2, False))
         self.assertFalse(is_alive(int(self.told("child"))))
 
@@ -138,7 +138,7 @@ class UnderGuard(TestCase):
         running = self.shell(20, "trap 'echo got > end; exit 5' HUP; touch up; sleep 60 & wait")
         eventually(lambda: (self.folder / "up").exists(), "it listens")
         running.signal(signal.SIGHUP)
-        self.assertEqual(await running.ended, Ended(5, False))
+        self.assertEqual(await running.ended(), Ended(5, False))
         self.assertEqual(self.told("end"), "got\n")
 
     async def test_guard_stopped(self) -> None:
@@ -162,7 +162,7 @@ class UnderGuard(TestCase):
             "import os, sys; from twisted.internet import reactor; from coord.tools import guard;"
             "from coord.tools.guarded import Guarded, Margins;"
             "one = Guarded(reactor, ['sh', '-c', sys.argv[1]], {}, guard.now() + 2,"
-            " Margins(0.6, 0.3)); one.start(); one.ended.addCallback(lambda _: reactor.stop());"
+            " Margins(0.6, 0.3)); one.start(); one.ended().addCallback(lambda _: reactor.stop());"
             "print(one.transport.pid, flush=True); reactor.run()"
         )
         command = f"cd {self.folder}; echo $$ > pid; {STUBBORN}"
