@@ -5,6 +5,9 @@ None is lost, none is done twice, and who loses a lock hears of it before anothe
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from typing import Any
 
 from twisted.internet import reactor as installed
@@ -17,7 +20,14 @@ from coord.client import Client, Lock
 from coord.client.dialler import endpoint
 from coord.errors import NotHeld, SessionExpired
 from coord.results import Written
-from tests.functional.cluster import HOST, PATIENCE_SECONDS, Cluster, Node, free_ports
+from tests.functional.cluster import (
+    HOST,
+    PATIENCE_SECONDS,
+    Cluster,
+    Node,
+    free_ports,
+    surroundings,
+)
 
 reactor: Any = installed
 IN_FLIGHT = 16
@@ -71,6 +81,65 @@ def cut_off(client: Client) -> None:
     client._servers = [(nowhere, endpoint(reactor, nowhere))] * len(client._servers)
 
 
+HOLDER = """
+import sys
+from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred
+from coord.client import Client
+
+def say(*words):
+    print(*words, flush=True)
+
+async def hold(client):
+    client.session(timeout_seconds=2)
+    lock = await client.lock("/lock", b"child")
+    lock.lost().addCallback(lambda why: say("lost", type(why).__name__, lock.is_held))
+    watch = client.watch("/noise")
+    await watch.opened()
+    say("held", lock.token)
+    async for event in watch:
+        say("event", lock.is_held)
+        if event.value == b"enough":
+            await client.close()
+            reactor.stop()
+
+client = Client(reactor, sys.argv[1:])
+reactor.callWhenRunning(lambda: ensureDeferred(hold(client)).addErrback(lambda f: say(f)))
+reactor.run()
+"""
+
+
+class Child:
+    """A process of its own that holds a lock and tells what it hears."""
+
+    def __init__(self, servers: list[str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, *servers],
+            env=surroundings(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def line(self) -> list[str]:
+        """Return the words of the next line that it prints."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().split()
+
+    def rest(self) -> list[list[str]]:
+        """Return all that it prints until it ends."""
+        lines = []
+        while words := self.line():
+            lines.append(words)
+        return lines
+
+    def clean(self) -> None:
+        """End it, whatever state it is in."""
+        self.process.kill()
+        self.process.wait(PATIENCE_SECONDS)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
 class Three(TestCase):
     """A cluster of three and two clients of all of them."""
 
@@ -101,15 +170,18 @@ class Three(TestCase):
         return await deferred.addTimeout(seconds, reactor)
 
     async def test_written_once(self) -> None:
-        """Writes under a session are all answered, and each is done once, over three deaths."""
+        """Writes under a session are all answered, and each is done once, over three deaths.
+
+        The second time the node is only stopped, so that what it had may still be done late.
+        """
         await self.client.session().opened()
         writers = Numbered(self.client)
-        for _ in range(3):
+        for is_killed in (True, False, True):
             await writers.more(100)
             node = self.served_by(self.client)
-            await deferToThread(node.kill)
+            await deferToThread(node.kill if is_killed else node.freeze)
             await writers.more(100)
-            node.start()
+            await deferToThread(node.start if is_killed else node.thaw)
             await deferToThread(node.wait_until_serving)
         await writers.finish()
         self.assertEqual(writers.wrong, [])
@@ -120,19 +192,18 @@ class Three(TestCase):
 
     async def test_kept_over_deaths(self) -> None:
         """A session, its nodes, its lock and its place in a queue outlive a node that is killed."""
-        session = self.client.session(timeout_seconds=5)
+        session = self.client.session(timeout_seconds=3)
         await self.client.set("/here", b"", ephemeral=True)
         lock = await self.client.lock("/lock", b"mine")
         await self.rival.lock("/other")
         waiting = self.client.lock("/other", wait_seconds=None)
         lost = lock.lost()
-        for _ in range(2):
-            node = self.served_by(self.client)
-            await deferToThread(node.kill)
-            await deferLater(reactor, 7)
-            self.assertEqual((session.state, lost.called), ("held", False))
-            node.start()
-            await deferToThread(node.wait_until_serving)
+        node = self.served_by(self.client)
+        await deferToThread(node.kill)
+        await deferLater(reactor, 4)
+        self.assertEqual((session.state, lost.called), ("held", False))
+        node.start()
+        await deferToThread(node.wait_until_serving)
         facts = await self.client.stat("/lock")
         self.assertEqual((facts.holders, facts.token), ((session.id,), lock.token))
         self.assertEqual((await self.client.stat("/here")).owner, session.id)
@@ -143,20 +214,20 @@ class Three(TestCase):
 
     async def test_frozen(self) -> None:
         """A node that stands still is left before the session could be lost, and nothing is."""
-        session = self.client.session(timeout_seconds=4)
+        session = self.client.session(timeout_seconds=2)
         lock = await self.client.lock("/lock")
         node = self.served_by(self.client)
         node.freeze()
         self.addCleanup(node.thaw)
         written = await self.client.set("/lock", b"still mine")
         self.assertIsInstance(written, Written)
-        await deferLater(reactor, 6)
+        await deferLater(reactor, 2.5)
         self.assertTrue(lock.is_held)
         self.assertEqual((await self.rival.stat("/lock")).holders, (session.id,))
 
     async def test_lost_before_another_holds(self) -> None:
         """Who is cut off from all nodes hears of the loss before the lock is another's."""
-        await self.client.session(timeout_seconds=3).opened()
+        await self.client.session(timeout_seconds=2).opened()
         lock = await self.client.lock("/lock", b"mine")
         waiting = self.rival.lock("/lock", wait_seconds=None)
         await self.rival.sync()
@@ -168,6 +239,26 @@ class Three(TestCase):
         self.assertEqual(order, [SessionExpired.__name__, "another"])
         self.assertGreater(taken.token, lock.token)
         self.assertRaises(NotHeld, lock.check)
+
+    async def test_stopped_process(self) -> None:
+        """A process that was stopped past its timeout hears of the loss before anything else."""
+        servers = [f"{HOST}:{node.line_port}" for node in self.cluster.nodes]
+        child = Child(servers)
+        self.addCleanup(child.clean)
+        self.assertEqual((await deferToThread(child.line))[0], "held")
+        waiting = self.rival.lock("/lock", wait_seconds=None)
+        await self.rival.set("/noise", b"heard")
+        self.assertEqual(await deferToThread(child.line), ["event", "True"])
+        child.process.send_signal(signal.SIGSTOP)
+        for _ in range(3):
+            await self.rival.set("/noise", b"said while it cannot hear")
+        taken: Lock = await self.within(PATIENCE_SECONDS, waiting)
+        self.assertTrue(taken.is_held)
+        await self.rival.set("/noise", b"enough")
+        child.process.send_signal(signal.SIGCONT)
+        lines = await self.within(PATIENCE_SECONDS, deferToThread(child.rest))
+        self.assertEqual(lines[0], ["lost", "SessionExpired", "False"])
+        self.assertEqual(lines[1:], [["event", "False"]] * 4)
 
     def note(self, lock: Lock, order: list[str]) -> Lock:
         """Note that another has the lock."""
