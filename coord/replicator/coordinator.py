@@ -104,7 +104,8 @@ class Coordinator:
             return Unavailable(f"this node has not seen revision {revert.rev} yet: try again")
         value = store.answer(Get(revert.path, rev=revert.rev), caller)
         if isinstance(value, CoordError):
-            return value
+            # One with an id may have been done while history still went back so far.
+            return command if isinstance(command, Once) else value
         assert isinstance(value, Value), "that is what answers a Get"
         revert = msgspec.structs.replace(revert, value=value.value)
         return Once(command.word, revert) if isinstance(command, Once) else revert

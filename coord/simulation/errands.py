@@ -1,14 +1,15 @@
 """What clients with sessions ask for: the dice, and which words go with which names.
 
 Every value is unique in a run, so that a change in the history names the request which asked for
-it. ``/e`` holds ephemeral nodes, ``/t`` nodes with a lifetime, ``/l`` locks, ``/g`` what is
-written under a lock's token, ``/x`` what is written all at once.
+it, but for what is reverted. ``/e`` holds ephemeral nodes, ``/t`` nodes with a lifetime, ``/l``
+locks, ``/g`` what is written under a lock's token, ``/x`` what is written all at once, ``/r``
+what is set back.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from coord.commands import (
@@ -24,19 +25,21 @@ from coord.commands import (
     Once,
     Outcome,
     Part,
+    Revert,
     Set,
     Stat,
     Transaction,
     Unlock,
 )
 from coord.commands import Command as AnyCommand
-from coord.results import Items, Result, Rows
+from coord.results import Items, Result, Rows, Written
 from coord.simulation.deeds import Hold
 
 LOCKS: Final = ("/l/a", "/l/b", "/l/c")
 EPHEMERAL: Final = ("/e/a", "/e/b", "/e/c", "/e/d/x", "/e/d/y")
 TRANSIENT: Final = ("/t/a", "/t/b", "/t/c")
 TOGETHER: Final = ("/x/a", "/x/b/c", "/x/d")
+REVERTED: Final = "/r/a"
 LIFETIMES_MS: Final = (300, 700, 1500)
 WAITS_MS: Final = (0, 0, 400, 2000, 2000)
 DELAYS_MS: Final = (0, 0, 0, 300, 900)
@@ -50,6 +53,7 @@ MENU: Final = (
     ("together", 9),
     ("delete", 6),
     ("look around", 6),
+    ("revert", 5),
     ("outcome", 4),
     ("again", 5),
     ("end", 2),
@@ -72,6 +76,16 @@ class Errands:
         self._words: list[str] = []
         self._named: Once | None = None
         self._session = ""
+        self._rev = 1
+        self._makers: dict[str, Callable[[], AnyCommand]] = {
+            "ephemeral": self._ephemeral,
+            "transient": self._transient,
+            "lock": self._lock,
+            "together": self._together,
+            "delete": self._delete,
+            "look around": self._look_around,
+            "revert": self._revert,
+        }
 
     def next(self, session: str, holds: dict[str, Hold]) -> AnyCommand:
         """Return a command for a client with these locks."""
@@ -102,6 +116,8 @@ class Errands:
 
     def taken(self, result: Result) -> Result:
         """Return a result with its rows, if it has any, taken to the end."""
+        if isinstance(result, Written):
+            self._rev = result.rev
         if not isinstance(result, Rows):
             return result
         rows = tuple(_shown(row) for row in result.rows if row is not None)
@@ -114,11 +130,6 @@ class Errands:
     def _make(self, name: str, session: str, holds: dict[str, Hold]) -> AnyCommand:
         dice = self._dice
         match name:
-            case "ephemeral":
-                return self._ephemeral()
-            case "transient":
-                ttl_ms = dice.choice((None, *LIFETIMES_MS))
-                return Set(dice.choice(TRANSIENT), self._value(), ttl_ms=ttl_ms)
             case "unlock":
                 return Unlock(dice.choice(list(holds) or LOCKS))
             case "change lock":
@@ -126,12 +137,6 @@ class Errands:
                 return dice.choice((Set(path, self._value()), Delete(path)))
             case "guarded":
                 return self._guarded(holds)
-            case "together":
-                return self._together()
-            case "delete":
-                return dice.choice(DELETIONS)
-            case "look around":
-                return self._look_around()
             case "outcome":
                 return Outcome(dice.choice([*self._words[-3:], "never"]))
             case "again":
@@ -139,13 +144,26 @@ class Errands:
             case "end":
                 return EndSession(session)
             case _:
-                return self._lock()
+                return self._makers[name]()
+
+    def _transient(self) -> Set:
+        ttl_ms = self._dice.choice((None, *LIFETIMES_MS))
+        return Set(self._dice.choice(TRANSIENT), self._value(), ttl_ms=ttl_ms)
+
+    def _delete(self) -> Delete:
+        return self._dice.choice(DELETIONS)
 
     def _ephemeral(self) -> AnyCommand:
         if self._dice.random() < 0.3:
             return Add("/e/n-", self._value(), sequential=True, ephemeral=True)
         ephemeral = self._dice.random() < 0.8
         return Set(self._dice.choice(EPHEMERAL), self._value(), ephemeral=ephemeral)
+
+    def _revert(self) -> AnyCommand:
+        """Write what a node held some time ago, or something that may be set back later."""
+        if self._dice.random() < 0.4:
+            return Set(REVERTED, self._value())
+        return Revert(REVERTED, rev=max(1, self._rev - self._dice.randrange(60)))
 
     def _lock(self) -> Lock:
         dice = self._dice
@@ -196,7 +214,7 @@ class Errands:
 
 
 def _may_be_named(command: AnyCommand) -> bool:
-    return isinstance(command, Set | Add | Delete | Lock | Unlock | Transaction)
+    return isinstance(command, Set | Add | Delete | Lock | Unlock | Transaction | Revert)
 
 
 def _ends_all(command: AnyCommand) -> bool:

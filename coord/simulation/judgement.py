@@ -45,6 +45,7 @@ def judge(cluster: Cluster, history: History, ledger: Ledger, watched: list[Watc
         *revisions.check(history, timeline),
         *access.check(operations, timeline),
         *logs.check(operations, chronicle, cluster.options.history_revisions),
+        *logs.check_blame(ledger.deeds, chronicle),
         *sessions.check(chronicle, ledger),
         *locks.check(chronicle, ledger),
         *beliefs.check(ledger),

@@ -218,9 +218,9 @@ def too_much_told(size_bytes: int) -> TooLarge:
     return TooLarge(f"what is read here is answered with at most {size_bytes} bytes")
 
 
-def nothing_to_revert_to(path: str, rev: int) -> BadRequest:
-    """Say that nobody looked up what the node held."""
-    return BadRequest(f"what {_shown(path)} held at revision {rev} was not looked up")
+def nothing_to_revert_to(path: str, rev: int) -> TooLate:
+    """Say that nobody who was asked knew what the node held."""
+    return TooLate(f"the node that was asked knows of nothing that {_shown(path)} held at {rev}")
 
 
 def _shown(path: str) -> str:

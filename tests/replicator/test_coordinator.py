@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coord.commands import Blame, Caller, Get, Level, Once, Revert, Set, Sync
-from coord.errors import Denied, NoEntry, RevisionMismatch, Unavailable, Unknown
+from coord.errors import Denied, NoEntry, RevisionMismatch, TooLate, Unavailable, Unknown
 from coord.paths import Glob
 from coord.paxos.messages import Accept, Query
 from coord.paxos.timing import Timing
@@ -242,6 +242,20 @@ class Reverts(Case):
         self.assertEqual(first.results[1:], [Written(self.base + 4)])
         self.assertEqual(again.results, [Written(self.base + 4)])
         self.assertEqual(self.rev("n1"), self.base + 4)
+
+    def test_with_an_id_too_late(self) -> None:
+        """Asked again where history does not go back so far, it is answered as it was done."""
+        door = self.nodes["n2"].coordinator
+        opening, _ = door.new_session(10_000)
+        caller = Caller("ann", "", Level.WRITE, opening.session)
+        first, again, another = Asked(), Asked(), Asked()
+        door.submit([opening, Once("w", Revert("/a", self.base + 1))], first, caller)
+        self.advance(0.2)
+        door.submit([Once("w", Revert("/a", 1))], again, caller)
+        door.submit([Once("v", Revert("/a", 1))], another, caller)
+        self.advance(0.2)
+        self.assertEqual(again.results, first.results[1:])
+        self.assertIsInstance(another.results[0], TooLate)
 
     def test_unreadable(self) -> None:
         """Nobody sets back what they may not read."""

@@ -14,7 +14,7 @@ from itertools import pairwise
 import msgspec
 
 from coord.commands import Delete, Lock, Set, Unlock
-from coord.results import Committed, Granted, Queued, Written
+from coord.results import Committed, Facts, Granted, Queued, Written
 from coord.simulation.chronicle import Change, Chronicle
 from coord.simulation.deeds import Deed, Ledger
 
@@ -42,7 +42,14 @@ class Grant(msgspec.Struct, kw_only=True):
 def check(chronicle: Chronicle, ledger: Ledger) -> list[str]:
     """Return the grants that should not have been, and the answers that fit none."""
     found = Locks(chronicle, ledger)
-    return [*found.unknown, *found.rivals(), *found.orders(), *found.strangers(), *found.answers()]
+    return [
+        *found.unknown,
+        *found.rivals(),
+        *found.orders(),
+        *found.strangers(),
+        *found.answers(),
+        *found.facts(),
+    ]
 
 
 class Locks:
@@ -202,6 +209,19 @@ class Locks:
             grant = self.by_token.get((deed.write.path, outcome.token))
             if grant is None or grant.deed.session != deed.session:
                 yield f"locks: token {outcome.token} was told to {deed.describe()}"
+
+    def facts(self) -> Iterator[str]:
+        """Yield what ``STAT`` told of holders and tokens that never were."""
+        for deed in self._ledger.deeds:
+            facts = deed.outcome
+            if not isinstance(facts, Facts) or facts.path not in self.by_path:
+                continue
+            known = {one.deed.session for one in self.by_path[facts.path]}
+            token = facts.token
+            if not known.issuperset(facts.holders) or (
+                token is not None and (facts.path, token) not in self.by_token
+            ):
+                yield f"locks: {deed.describe()}"
 
 
 def _rev(deed: Deed) -> int | None:

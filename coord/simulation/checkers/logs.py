@@ -5,8 +5,20 @@ from __future__ import annotations
 from coord.commands import Log
 from coord.limits import HISTORY_REVISIONS
 from coord.paths import Glob
+from coord.results import Entry
 from coord.simulation.chronicle import Chronicle
+from coord.simulation.deeds import Deed
 from coord.simulation.history import Names, Operation
+
+
+def check_blame(deeds: list[Deed], chronicle: Chronicle) -> list[str]:
+    """Return where ``BLAME`` told of who did something else, or nothing."""
+    return [
+        f"log: {deed.describe()}"
+        for deed in deeds
+        if isinstance(deed.outcome, Entry)
+        and deed.outcome not in [change.entry for change in chronicle.at(deed.outcome.rev)]
+    ]
 
 
 def check(operations: list[Operation], chronicle: Chronicle, history_revisions: int) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coord.commands import Add, Delete, Lock, Once, Outcome, Set, Unlock
+from coord.commands import Add, Delete, Lock, Once, Outcome, Revert, Set, Unlock
 from coord.errors import NoEntry, NoSession, SessionExpired
 from coord.events import Kind
 from coord.results import Committed, Granted, Queued, Written
@@ -14,7 +14,12 @@ from coord.simulation.deeds import Deed, Ledger
 
 def check(chronicle: Chronicle, ledger: Ledger) -> list[str]:
     """Return the writes that were done twice, or answered in two ways, or not as answered."""
-    return [*_doubled(chronicle), *_answers(ledger), *_undone(chronicle, ledger)]
+    return [
+        *_doubled(chronicle),
+        *_answers(ledger),
+        *_undone(chronicle, ledger),
+        *_reverted(chronicle, ledger),
+    ]
 
 
 def _doubled(chronicle: Chronicle) -> Iterator[str]:
@@ -74,3 +79,14 @@ def _undone(chronicle: Chronicle, ledger: Ledger) -> Iterator[str]:
                 is_lock = part.path.startswith("/l/")
                 if event is None or not (event.kind is Kind.DEL or is_lock):
                     yield f"durability: nobody has {deed.describe()}, but {event!r}"
+
+
+def _reverted(chronicle: Chronicle, ledger: Ledger) -> Iterator[str]:
+    """Yield what was set back to anything but what it held."""
+    timeline = chronicle.timeline()
+    for deed in ledger.deeds:
+        if isinstance(deed.write, Revert) and isinstance(deed.outcome, Written):
+            held = timeline.held(deed.write.path, deed.write.rev)
+            event = timeline.event(deed.outcome.rev, deed.write.path)
+            if held is None or event is None or event.value != held[1]:
+                yield f"durability: {deed.describe()}: it held {held!r}, and {event!r} was done"
