@@ -96,24 +96,8 @@ class LineProtocol(Protocol):
         if self._closed or self._paused or not conversation.is_idle or self._parser.is_midway:
             return False
         conversation.standing.touch()
-        self._send_at_once(line_reply.OK)
+        self._send(line_reply.OK)
         return True
-
-    def _send_at_once(self, text: bytes) -> None:
-        """Hand a few bytes to the kernel, past buffers where those are empty.
-
-        It saves telling the reactor that there is something to write, and that there is not.
-        """
-        connection = self.transport
-        if isinstance(connection, FileDescriptor) and not (
-            connection.disconnecting or connection.dataBuffer or connection._tempDataBuffer
-        ):
-            sent = connection.writeSomeData(text)
-            if sent == len(text):
-                return
-            text = text[sent:] if isinstance(sent, int) else text
-        connection.write(text)
-        self._push()
 
     def readConnectionLost(self) -> None:
         """Finish, then close: the client asks nothing more, but may still read."""
@@ -186,9 +170,7 @@ class LineProtocol(Protocol):
             finally:
                 self._in_turn = False
             if page.pieces:
-                self.transport.write(b"".join(page.pieces))
-                if not self._paused:  # else this would go on page by page, and nobody else
-                    self._push()
+                self._send(b"".join(page.pieces))
             if page.unfinished and not self._paused:
                 self._take_turn_soon()
         if conversation.is_over:
@@ -196,8 +178,26 @@ class LineProtocol(Protocol):
         elif not self._input_ended:
             self._regulate(not conversation.is_full)
 
+    def _send(self, text: bytes) -> None:
+        """Hand bytes to the kernel now, not after the reactor's next look at this connection.
+
+        Past buffers, where those are empty: it saves telling the reactor that there is something to
+        write, and that there is not, which costs more than the writing.
+        """
+        connection = self.transport
+        if isinstance(connection, FileDescriptor) and not (
+            connection.disconnecting or connection.dataBuffer or connection._tempDataBuffer
+        ):
+            sent = connection.writeSomeData(text)
+            if sent == len(text):
+                return
+            text = text[sent:] if isinstance(sent, int) else text
+        connection.write(text)
+        if not self._paused:  # else this would go on page by page, and nobody else
+            self._push()
+
     def _push(self) -> None:
-        """Hand what was written to the kernel now, not after the reactor's next look at it."""
+        """Have the reactor's transport write what it holds."""
         connection = getattr(self.transport, "transport", self.transport)  # below TLS, if any
         if isinstance(connection, FileDescriptor) and not connection.disconnected:
             connection.doWrite()
