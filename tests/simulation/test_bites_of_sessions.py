@@ -18,7 +18,7 @@ from coord.simulation.run import Run
 from coord.store import log
 from coord.store.access import Rules
 from coord.store.draft import Draft
-from coord.store.locks import Lock, Place
+from coord.store.locks import Holder, Lock, Locks, Place
 from coord.store.machine import Store
 from coord.store.news import Delay
 from coord.store.sessions import Session, Sessions
@@ -71,7 +71,12 @@ class Bites(SynchronousTestCase):
 
     def test_token_of_the_past(self) -> None:
         """A transaction that is done under a token which is no more."""
-        self.patch(Lock, "is_held_under", lambda self, token, left=None: True)
+
+        def anybody(self: Locks, key: str, token: int) -> Holder | None:
+            lock = self.live.get(key)
+            return None if lock is None else next(iter(lock.holders.values()))
+
+        self.patch(Locks, "holder", anybody)
         self.hunt(20, "transactions: ")
 
     # -- sessions --------------------------------------------------------------------------
