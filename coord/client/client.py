@@ -135,7 +135,8 @@ class Client(Verbs):
         """Ask for any command but a watch or a wait; see `Verbs.request`."""
         if self._is_closed:
             raise Closed("the client is closed")
-        self.awake()
+        if self._session is not None:
+            self._session.check()
         is_bound = needs_session(command)
         now = self._clock.seconds()
         request = Request(self._requests, command, now, self._request_seconds)
@@ -212,6 +213,8 @@ class Client(Verbs):
     def _bind(self, request: Request, is_bound: bool) -> None:
         """Have a request be asked under the session, where it should."""
         session = self._session
+        if session is None and not is_bound and not self._once:
+            return
         if is_bound or (self._once and request.writes and session is None):
             session = self._session or self.session()
         if session is None or not (is_bound or (request.writes and not session.is_ending)):

@@ -43,9 +43,9 @@ from coord.results import (
     Written,
 )
 
-_UNTAGGED: Final = (
-    commands.Set, commands.Add, commands.Delete, commands.Unlock, commands.Revert,
-)  # fmt: skip
+_UNTAGGED: Final = frozenset(
+    {commands.Set, commands.Add, commands.Delete, commands.Unlock, commands.Revert}
+)
 _IN_ORDER_UNLESS_LOCAL: Final = (commands.Get, commands.Stat, commands.Sync)
 _ROWS: Final[dict[type, type]] = {
     commands.List: Item,
@@ -94,17 +94,21 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(self, command: commands.Command, *, tagged: bool = False) -> None:
-        write = command.write if isinstance(command, commands.Once) else command
+        kind: type = type(command)
+        write = command
+        if kind is commands.Once:
+            write = command.write  # type: ignore[union-attr]
+            kind = type(write)
         self.command = command
-        self.kind: type = type(write)
+        self.kind = kind
         self.lines = lines(command)
-        self.tagged = tagged or _needs_tag(write)
+        self.tagged = tagged or (kind not in _UNTAGGED and _needs_tag(write))
         self.tag = b""
-        self.begin()
+        self.rows: list[Any] | None = None
 
     def begin(self) -> None:
         """Take note that it is sent now: what was told of it before does not count."""
-        self.rows: list[Any] | None = None
+        self.rows = None
         self._left = len(self.lines) - 1
         self._first: Reply | None = None
         self._is_astray = False
@@ -127,6 +131,8 @@ class Exchange:
         :raises Junk: where it is no reply to this.
         """
         kind = self.kind
+        if kind is commands.Set and type(reply) is Written:
+            return reply
         if kind is commands.Transaction:
             return self._line_told(reply)
         if isinstance(reply, CoordError):
@@ -214,8 +220,6 @@ class Exchange:
 
 def _needs_tag(command: commands.Command) -> bool:
     kind = type(command)
-    if kind in _UNTAGGED:
-        return False
     if isinstance(command, commands.Lock):
         return command.wait_ms > 0
     if isinstance(command, commands.Session):

@@ -25,6 +25,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from coord.client.link import Link
 from coord.client.pending import Request
 from coord.client.session import Session
+from coord.commands import Lock
 from coord.errors import (
     CoordError,
     SessionExpired,
@@ -85,7 +86,7 @@ class Outstanding:
     # -- in and out -------------------------------------------------------------------------------
     def begin(self, request: Request) -> None:
         """Take a new request, to be sent behind those before it."""
-        if request.wait_seconds:
+        if request.kind is Lock and request.wait_seconds:
             self._await(request)
         else:
             self._open[request] = None
@@ -98,6 +99,9 @@ class Outstanding:
         while self._queue:
             request = self._queue[0]
             session = request.session
+            if session is None and not self._held and request.deferred is not None:
+                request.link = self._client.current_link()
+                return self._queue.popleft()
             if request.is_over:
                 self._queue.popleft()
             elif session is not None and session.is_over:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _FOREVER_SECONDS: Final = 1e7
 _LOOKS: Final = (commands.Check, commands.Look)
+_PLAIN: Final = frozenset({commands.Set, commands.Get, commands.Add, commands.Delete})
 _BY_OTHER_MEANS: Final = {
     commands.Watch: "Client.watch", commands.Unwatch: "Watch.close", commands.Wait: "Client.wait",
     commands.Begin: "Client.transaction", commands.Commit: "Client.transaction",
@@ -71,7 +72,9 @@ class Request(Exchange):
         super().__init__(command)
         self.client = client
         self.asked_at = now
-        self.deadline = now + seconds + self.wait_seconds
+        self.deadline = now + seconds
+        if self.kind is commands.Lock:
+            self.deadline += self.wait_seconds
         self.deferred: Deferred[Any] | None = Deferred(self._cancelled)
         self.session: Session | None = None
         self.needs_session = False
@@ -153,6 +156,9 @@ class Request(Exchange):
         link, self.link = self.link, None
         if self.is_over:
             return
+        if not isinstance(outcome, CoordError):
+            self.settle(None if type(outcome) is Done else outcome)
+            return
         again: tuple[type[CoordError], ...] = (Unavailable, Overloaded)
         if self.session is not None:
             again = (*again, Unknown)
@@ -163,7 +169,7 @@ class Request(Exchange):
             self.is_open = self.is_open or isinstance(outcome, Unknown)
             self.client.refused(self, outcome, link)
         else:
-            self.settle(None if type(outcome) is Done else outcome)
+            self.settle(outcome)
 
     def settle(self, outcome: Any) -> None:
         """Answer, once; an error as a failure."""
@@ -191,10 +197,12 @@ class Request(Exchange):
     def close(self) -> None:
         """Let go of what it holds: its timer, its number, its place in the client."""
         self.client.settled(self)
+        if self.is_unwanted:
+            return
         for timer in (self.timer, self.again):
-            if timer is not None and timer.active() and not self.is_unwanted:
+            if timer is not None and timer.active():
                 timer.cancel()
-        if self.number is not None and self.session is not None and not self.is_unwanted:
+        if self.number is not None and self.session is not None:
             self.session.ids.close(self.number)
 
     def _cancelled(self, _: Deferred[Any]) -> None:
@@ -212,13 +220,14 @@ def needs_session(command: commands.Command) -> bool:
 
     :raises BadRequest: where it is not for clients to ask, or not in this way.
     """
-    if type(command) in _BY_OTHER_MEANS:
-        raise BadRequest(f"that is asked by {_BY_OTHER_MEANS[type(command)]}")
+    kind = type(command)
+    if kind in _PLAIN:
+        return getattr(command, "ephemeral", False)
+    if kind in _BY_OTHER_MEANS:
+        raise BadRequest(f"that is asked by {_BY_OTHER_MEANS[kind]}")
     match command:
         case commands.Once() | commands.Lock() | commands.Unlock() | commands.Outcome():
             return True
-        case commands.Set() | commands.Add():
-            return command.ephemeral
         case commands.Transaction():
             return any(getattr(part, "ephemeral", False) for part in command.parts)
         case commands.Session():

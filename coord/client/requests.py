@@ -59,10 +59,17 @@ def lines(command: Command) -> tuple[bytes, ...]:
 
     :raises CoordError: as in `line`.
     """
+    kind = type(command)
+    if kind is not Transaction and kind is not Once:
+        return (line(command),)
+    return _several(command)  # type: ignore[arg-type]
+
+
+def _several(command: Transaction | Once) -> tuple[bytes, ...]:
     if isinstance(command, Transaction):
         return (_BEGIN, *map(_part, command.parts), _COMMIT)
-    if isinstance(command, Once) and isinstance(command.write, Transaction):
-        return named(lines(command.write), command.word)
+    if isinstance(command.write, Transaction):
+        return named(_several(command.write), command.word)
     return (line(command),)
 
 
