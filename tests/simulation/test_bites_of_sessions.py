@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from coord.commands import Caller, Level, Resume, Transaction
 from coord.paths import Glob
-from coord.replicator import spans
+from coord.replicator import deadlines, spans
 from coord.replicator.keeper import Keeper, Kept
 from coord.replicator.lapses import Lapses
 from coord.results import Entry, Opened, Result, Rows
@@ -144,7 +144,7 @@ class Bites(SynchronousTestCase):
 
     def test_too_early(self) -> None:
         """A lifetime that is over before its time."""
-        self.patch(spans, "_STRETCH", 0.9)
+        self.patch(deadlines, "_STRETCH", 0.9)
         self.hunt(5, "lifetimes: ")
 
     # -- transactions, ids, rules, logs ---------------------------------------------------------
