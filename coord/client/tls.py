@@ -33,13 +33,13 @@ class Tls:
         :raises OSError: a file cannot be read.
         :raises ValueError: a file does not hold what it should.
         """
-        from OpenSSL import SSL
+        from OpenSSL import SSL, crypto
         from twisted.internet import ssl
 
         try:
             trust = None if self.trust is None else ssl.Certificate.loadPEM(_text(self.trust))
             creator = ssl.optionsForClientTLS(host, trust, self._own(ssl))
-        except SSL.Error as error:
+        except (SSL.Error, crypto.Error) as error:
             raise ValueError(f"no certificate or key can be read there: {error}") from None
         wrapped: IStreamClientEndpoint = wrapClientTLS(creator, plain)
         return wrapped

@@ -239,6 +239,37 @@ class Backups(Case):
         self.run_program("backup", "restore", str(folder), nodes=[two])
         self.see_what_lasts(two)
 
+    def test_secrets(self) -> None:
+        """A cluster that wants secrets is dumped and restored by who shows one, rules and all."""
+        node = self.closed()
+        dump = self.folder / "dump"
+        complaint = self.run_program("backup", "dump", str(dump), nodes=[node], status=1)
+        self.assertRegex(complaint, r"\Acoord-backup: DENIED [^\n]+\n\Z")
+        shown = ("--secret-file", str(self.folder / "admin"))
+        self.run_program("cli", "set", "/a", "1", *shown, nodes=[node])
+        self.run_program("cli", "set", "/ctl/acl", "bob may read /a", *shown, nodes=[node])
+        self.run_program("cli", "lock", "/l", *shown, "--", "true", nodes=[node])
+        self.run_program("backup", "dump", str(dump), *shown, nodes=[node])
+        copy = self.closed()
+        reading = ("--secret-file", str(self.folder / "read"))
+        self.run_program("backup", "restore", str(dump), *reading, nodes=[copy], status=1)
+        self.run_program("backup", "restore", str(dump), *shown, nodes=[copy])
+        self.assertEqual(
+            self.run_program("cli", "get", "/ctl/acl", *shown, nodes=[copy])[:3], "bob"
+        )
+        self.run_program("cli", "get", "/a", *reading, nodes=[copy], status=1)
+
+    def closed(self) -> Node:
+        """Return a node that wants to know who asks."""
+        cluster = Cluster(1)
+        self.addCleanup(cluster.close)
+        for level in ("read", "admin"):
+            path = self.folder / level
+            path.write_text(f"{level}er = s3cret-{level}\n")
+            cluster.nodes[0].options += (f"--{level}-secret", str(path))
+        cluster.start()
+        return cluster.nodes[0]
+
     def run_twice(self, node: Node, dump: Path, folder: Path, link: Link) -> str:
         """Dump and follow a node while something comes that does not last; return what is said."""
         self.start_program("backup", "follow", str(folder), nodes=[node])
