@@ -30,8 +30,10 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from coord import commands
+from coord.client.client import REQUEST_SECONDS
 from coord.client.errors import Closed
 from coord.client.pending import needs_session
 from coord.client.replies import Credentials
@@ -50,7 +52,7 @@ from coord.limits import (
     TRANSACTION_BYTES_MAX,
     TRANSACTION_PARTS_MAX,
     VALUE_BYTES_MAX,
-)
+)  # fmt: skip
 from coord.paths import Glob
 from coord.results import (
     Committed,
@@ -148,12 +150,11 @@ class MemoryStore:
     def keep(self, session: str) -> bool:
         """Let a session have its whole timeout from now on; say whether there is such a one."""
         timeout_ms = self._store.timeouts_ms.get(session)
-        if timeout_ms is None:
-            return False
-        self._stop(session)
-        seconds = timeout_ms / 1000 + EXPIRY_GRACE_SECONDS
-        self._ends[session] = self.clock.callLater(seconds, self.expire, session)
-        return True
+        if timeout_ms is not None:
+            self._stop(session)
+            seconds = timeout_ms / 1000 + EXPIRY_GRACE_SECONDS
+            self._ends[session] = self.clock.callLater(seconds, self.expire, session)
+        return timeout_ms is not None
 
     def expire(self, session: str) -> None:
         """Let a session expire, now."""
@@ -161,9 +162,7 @@ class MemoryStore:
 
     def place(self, path: str, session: str) -> Deferred[Any]:
         """Return what becomes of a session's place in the queue of a lock, when that is known."""
-        found: Deferred[Any] = Deferred(lambda _: None)
-        self._places[path, session] = found
-        return found
+        return self._places.setdefault((path, session), Deferred())
 
     def _stop(self, session: str) -> None:
         end = self._ends.pop(session, None)
@@ -198,12 +197,8 @@ class MemoryStore:
 
     def _settle(self, path: str, session: str, result: Granted | CoordError) -> None:
         place = self._places.pop((path, session), None)
-        if place is None or place.called:
-            return
-        if isinstance(result, CoordError):
-            place.errback(result)
-        else:
-            place.callback(result)
+        if place is not None:
+            place.callback(Failure(result) if isinstance(result, CoordError) else result)
 
     def describe(self) -> str:
         """Return the store in one line."""
@@ -254,8 +249,8 @@ class MemoryClient(Verbs):
         refusal = self._refusal
         if refusal is not None and not isinstance(refusal, Unknown):
             return fail(refusal)
-        if is_bound and self._session is None:
-            self.session()
+        if is_bound:
+            (self._session or self.session()).life.linked()
         if refusal is None:
             return self._answer(command)
         if not isinstance(command, commands.WRITES):
@@ -269,7 +264,9 @@ class MemoryClient(Verbs):
         """Return the client's session, and open one where there is none; see `Verbs.session`."""
         if self._is_closed:
             raise Closed("the client is closed")
-        if self._session is not None and self._session.check():
+        if self._session is not None:
+            self._session.check()
+        if self._session is not None:
             return self._session.as_asked(timeout_seconds, margin_seconds)
         session = self._session = Session(
             self,
@@ -279,6 +276,8 @@ class MemoryClient(Verbs):
             timeout_seconds=timeout_seconds,
             margin_seconds=margin_seconds,
         )
+        problem = Unavailable("no server took it in time")
+        session.expire_unopened(REQUEST_SECONDS, lambda _: problem)
         session.life.linked()
         return session
 

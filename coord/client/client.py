@@ -219,6 +219,8 @@ class Client(Verbs):
             session = self._session or self.session()
         if session is None or not (is_bound or (request.writes and not session.is_ending)):
             return
+        if session.is_ending and request.kind is not commands.Session:
+            raise NoSession("the client's session is being ended: ask again after that")
         request.session = session
         request.needs_session = is_bound
 

@@ -22,10 +22,10 @@ from typing import Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from coord import commands
 from coord.client.link import Link
 from coord.client.pending import Request
 from coord.client.session import Session
-from coord.commands import Lock
 from coord.errors import (
     CoordError,
     SessionExpired,
@@ -86,7 +86,7 @@ class Outstanding:
     # -- in and out -------------------------------------------------------------------------------
     def begin(self, request: Request) -> None:
         """Take a new request, to be sent behind those before it."""
-        if request.kind is Lock and request.wait_seconds:
+        if request.kind is commands.Lock and request.wait_seconds:
             self._await(request)
         else:
             self._open[request] = None
@@ -104,13 +104,15 @@ class Outstanding:
                 return self._queue.popleft()
             if request.is_over:
                 self._queue.popleft()
-            elif session is not None and session.is_over:
+            elif session is not None and (session.is_over or session.end_was_sent):
                 self._orphan(request, _OVER)
             elif self._has_to_wait(request):
                 self._held.append(self._queue.popleft())
             elif not request.may_go():
                 return None
             else:
+                if session is not None and request.kind is commands.Session:
+                    session.end_was_sent = True
                 request.link = self._client.current_link()
                 return self._queue.popleft()
         return None
@@ -269,6 +271,8 @@ class Outstanding:
             request.settle(Unknown(f"the connection was lost before the answer: {reason}"))
         else:
             self._queue.appendleft(request)
+            if session is not None and request.kind is commands.Session:
+                session.end_was_sent = False
             if request.is_unwanted:
                 self._client.give_up_lock(request.write.path)  # type: ignore[union-attr]
 

@@ -76,6 +76,8 @@ class Session:
         self._now = now
         self._asked = asked
         self._is_doubtful = False
+        self.end_was_sent = False
+        """Whether the present server was asked to end it: what comes later is not for it."""
         self._unopened: IDelayedCall | None = None
         self.ids = Ids(prefix)
         self._locks: dict[str, Lock] = {}

@@ -6,7 +6,15 @@ from twisted.internet.defer import ensureDeferred
 
 from coord import commands
 from coord.client import Lock, Session
-from coord.errors import BadRequest, NoEntry, NoSession, SessionExpired, Unavailable, Unknown
+from coord.errors import (
+    BadRequest,
+    NoEntry,
+    NoSession,
+    Overloaded,
+    SessionExpired,
+    Unavailable,
+    Unknown,
+)
 from coord.events import Trouble
 from coord.limits import CLOCK_DRIFT_MAX
 from coord.results import Written
@@ -224,6 +232,63 @@ class Life(SessionCase):
         self.failUnlessIsInstance(self.successResultOf(lost), NoSession)
         self.assertEqual(session.state, "over")
         self.assertEqual(dict(self.store.timeouts_ms), {})
+
+
+class Ended(SessionCase):
+    """A session that is ended while something is under way."""
+
+    def test_behind_what_was_asked(self) -> None:
+        """It is ended behind the writes asked before, and nothing is asked under it after."""
+        session = self.open()
+        write = self.client.set("/here", b"", ephemeral=True)
+        ended = session.end()
+        late = self.client.set("/late", b"", ephemeral=True)
+        plain = self.client.set("/plain", b"")
+        self.advance(0)
+        self.successResultOf(ended)
+        self.assertLess(self.successResultOf(write).rev, self.store.rev)
+        self.successResultOf(plain)
+        self.failureResultOf(late, NoSession)
+        self.assertEqual(dict(self.store.timeouts_ms), {})
+
+    def test_refused_meanwhile(self) -> None:
+        """What was refused, and would be asked again after the end, is not."""
+        session = self.open()
+        coordinator = self.first.coordinator
+        coordinator.holding = True
+        write = self.client.set("/here", b"", ephemeral=True)
+        self.advance(0.1)
+        coordinator.waiting.pop()[1]([Overloaded("full")])
+        coordinator.holding = False
+        self.now(session.end())
+        self.advance(1)
+        self.failureResultOf(write, NoSession)
+        self.assertEqual(dict(self.store.timeouts_ms), {})
+
+    def test_over_a_loss(self) -> None:
+        """Where the server is lost meanwhile it is ended on the next one."""
+        session = self.open()
+        self.first.coordinator.holding = True
+        write = self.client.add("/n", b"")
+        ended = session.end()
+        self.advance(0.1)
+        self.first.kill()
+        self.advance(1)
+        self.successResultOf(ended)
+        self.successResultOf(write)
+        self.assertEqual(dict(self.store.timeouts_ms), {})
+
+    def test_nobody_there(self) -> None:
+        """Where nobody can be told it is left to run out."""
+        session = self.open(60)
+        self.first.kill()
+        self.second.kill()
+        ended = session.end()
+        self.advance(9.9)
+        self.assertNoResult(ended)
+        self.advance(0.2)
+        self.successResultOf(ended)
+        self.assertEqual(session.state, "over")
 
 
 class Once(SessionCase):
