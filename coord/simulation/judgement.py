@@ -26,8 +26,17 @@ from coord.simulation.history import History
 from coord.simulation.tally import tally
 
 
-def judge(cluster: Cluster, history: History, ledger: Ledger, watched: list[Watched]) -> Verdict:
-    """Return everything that anybody finds wrong."""
+def judge(
+    cluster: Cluster,
+    history: History,
+    ledger: Ledger,
+    watched: list[Watched],
+    spied: list[Watched],
+) -> Verdict:
+    """Return everything that anybody finds wrong.
+
+    :param spied: what a watcher saw whom the rules of access concern.
+    """
     chronicle = cluster.chronicle
     timeline = chronicle.timeline()
     timelines = dict.fromkeys(cluster.names, timeline)
@@ -44,6 +53,7 @@ def judge(cluster: Cluster, history: History, ledger: Ledger, watched: list[Watc
         *at_most_once.check(operations, timeline),
         *revisions.check(history, timeline),
         *access.check(operations, timeline),
+        *(line for one in spied for line in access.check_watch(one, timeline)),
         *logs.check(operations, chronicle, cluster.options.history_revisions),
         *logs.check_blame(ledger.deeds, chronicle),
         *sessions.check(chronicle, ledger),

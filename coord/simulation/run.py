@@ -104,6 +104,7 @@ class Run:
         self._watchers = [
             Watcher(f"w{number}", glob, self._cluster) for number, glob in enumerate(WATCHED)
         ]
+        self._spy = Watcher(self._clients[0].name, "/**", self._cluster, is_guest=True)
         self._undecided = 0
         self._probes = 0
 
@@ -140,7 +141,7 @@ class Run:
             client.start()
         for owner in self._owners:
             owner.start()
-        for watcher in self._watchers:
+        for watcher in (*self._watchers, self._spy):
             watcher.start()
         self.world.run(until=1.0)
         self._faults.start()
@@ -269,7 +270,8 @@ class Run:
     # -- judgement -------------------------------------------------------------------------------
     def _judge(self) -> None:
         watched = [one for watcher in self._watchers for one in watcher.settled()]
-        verdict = judgement.judge(self._cluster, self.history, self.ledger, watched)
+        spied = self._spy.settled()
+        verdict = judgement.judge(self._cluster, self.history, self.ledger, watched, spied)
         self._undecided = verdict.undecided
         self.violations += verdict.violations
 

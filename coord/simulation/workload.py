@@ -25,7 +25,7 @@ from coord.commands import (
     Sync,
     Walk,
 )
-from coord.errors import Lagged, TooLate
+from coord.errors import Denied, Lagged, TooLate
 from coord.paths import Glob
 from coord.results import Entry, Result, Row, Rows, Value, Written
 from coord.simulation.checkers.watches import Watched
@@ -267,9 +267,13 @@ def _outcome(result: Result) -> str:
 
 
 class Watcher:
-    """A watcher that goes on where it was, on another node, when its node crashes."""
+    """A watcher that goes on where it was, on another node, when its node crashes.
 
-    def __init__(self, name: str, glob: str, cluster: Cluster) -> None:
+    A guest is one whom the rules of access concern.
+    """
+
+    def __init__(self, name: str, glob: str, cluster: Cluster, *, is_guest: bool = False) -> None:
+        self._caller = Caller(name, "", Level.WRITE if is_guest else Level.ADMIN)
         self.watched = Watched(name=name, glob=glob, after_rev=-1, events=[])
         self.past: list[Watched] = []
         self._cluster = cluster
@@ -296,10 +300,14 @@ class Watcher:
         wake = partial(self._wake, node)
         try:
             self._watch = node.coordinator.watch(
-                Glob.parse(watched.glob.encode()), last if last >= 0 else None, wake
+                Glob.parse(watched.glob.encode()), last if last >= 0 else None, wake, self._caller
             )
         except TooLate:
             self._skip(node)
+            return
+        except Denied:
+            self._world.count("watches denied")
+            self.start()
             return
         if last < 0:
             watched.after_rev = self._watch.rev
@@ -310,7 +318,12 @@ class Watcher:
         """Ask for what differs, where history does not go back so far, and go on from there."""
         watched = self.watched
         last = watched.whole_until()
-        rows = node.coordinator.difference(Glob.parse(watched.glob.encode()), last)
+        glob = Glob.parse(watched.glob.encode())
+        try:
+            rows = node.coordinator.difference(glob, last, self._caller)
+        except Denied:
+            self.start()
+            return
         difference = tuple(row for row in rows.rows if isinstance(row, str | Row))
         self.past.append(watched)
         self.watched = Watched(

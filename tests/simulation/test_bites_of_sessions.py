@@ -172,6 +172,16 @@ class Bites(SynchronousTestCase):
         self.patch(Rules, "may", may)
         self.hunt(10, "access: ")
 
+    def test_events_for_all(self) -> None:
+        """Events that are shown to whom the rules hide them from."""
+        whole = Rules.may
+
+        def may(self: Rules, caller: Caller, level: int, path: str) -> bool:
+            return level == Level.READ or whole(self, caller, level, path)
+
+        self.patch(Rules, "may", may)
+        self.hunt(10, "access: c0 saw")
+
     def test_refused_to_all(self) -> None:
         """Rights that nobody has, and that no rule takes away."""
 

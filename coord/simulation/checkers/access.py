@@ -12,6 +12,7 @@ from coord.commands import Get, List, Stat, Walk
 from coord.errors import Denied
 from coord.paths import Glob
 from coord.results import Facts, Value, Written
+from coord.simulation.checkers.watches import Watched
 from coord.simulation.history import Operation, Picture, Timeline
 
 RULES = "/ctl/acl"
@@ -34,6 +35,22 @@ def may(timeline: Timeline, rev: int, who: str, what: str, path: str) -> bool:
 def check(operations: list[Operation], timeline: Timeline) -> list[str]:
     """Return what was done or told against the rules, and what was refused without one."""
     return [line for one in operations if one.is_guest for line in _check(one, timeline)]
+
+
+def check_watch(watched: Watched, timeline: Timeline) -> list[str]:
+    """Return the events that a guest should not have seen, or not then."""
+    found = []
+    places = {event: number for number, event in enumerate(timeline.events)}
+    last = -1
+    for event in watched.events:
+        place = places.get(event, -1)
+        if place <= last:
+            found.append(f"access: {watched.name} saw {event!r}, out of order or never so")
+        revs = range(event.rev, timeline.last_rev + 1)
+        if not any(may(timeline, rev, watched.name, "read", event.path) for rev in revs):
+            found.append(f"access: {watched.name} saw {event!r}, and had no right to")
+        last = max(last, place)
+    return found
 
 
 def _check(operation: Operation, timeline: Timeline) -> Iterator[str]:
