@@ -59,7 +59,7 @@ def _ask(given: argparse.Namespace) -> int:
     value = _checked(given)
 
     async def work(reactor: Any) -> int:
-        client = reach.client(reactor, request_seconds=given.request_timeout)
+        client = reach.client(reactor, request_seconds=given.request_timeout, once=True)
         try:
             if given.command in HOLDING:
                 return await hold(reactor, client, given, partial(complain, PROGRAM))
