@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coord.commands import Add, Caller, Check, Delete, Look, Revert, Set, Transaction
-from coord.errors import Aborted, BadRequest, IsDirectory, NoEntry, TooLarge
+from coord.errors import Aborted, IsDirectory, NoEntry, TooLarge, TooLate
 from coord.events import Event, Kind
 from coord.results import Committed, Value, Written
 from coord.store import writes
@@ -232,4 +232,4 @@ class RevertTests(UsersTestCase):
     def test_not_looked_up(self) -> None:
         """How much history is kept differs from node to node: no node looks it up by itself."""
         self.set("/a", b"1")
-        self.refused(self.do("", Revert("/a", 1)), BadRequest)
+        self.refused(self.do("", Revert("/a", 1)), TooLate)
