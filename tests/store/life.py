@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from coord.commands import (
@@ -23,97 +21,25 @@ from coord.commands import (
     Stat,
     Walk,
 )
-from coord.errors import Aborted, CoordError, Denied, Lagged, TooLate
-from coord.events import Event
+from coord.errors import Denied, Lagged, TooLate
 from coord.paths import Glob
 from coord.results import (
     Aside,
-    Committed,
-    Entry,
     Granted,
     Row,
     Rows,
     Value,
 )
-from coord.store.image import Loading
 from coord.store.machine import Store
-from coord.store.news import PlaceOver
 from coord.store.sessions import key_hash
 from coord.store.watches import Watch
 from tests.store import twin_reads
+from tests.store.life_parts import Imaging, Reading, Watching, loaded, plain
 from tests.store.strategies_of_sessions import Known
 from tests.store.twin import Twin
 from tests.store.twin_tables import lock_rows, session_rows
 
 READER = Caller("watcher", "h:1", Level.ADMIN)
-
-
-def plain(result: Any) -> Any:
-    """Return a result as the twin tells it: of an error the code, and which line it names."""
-    if isinstance(result, Aborted):
-        return f"ABORTED {' '.join(result.text.split()[:2])}"
-    if isinstance(result, CoordError):
-        return result.code
-    if isinstance(result, Committed):
-        return Committed(result.rev, tuple(map(plain, result.rows)))
-    if isinstance(result, PlaceOver):
-        return (result.path, result.session, plain(result.result))
-    if isinstance(result, Row):
-        return (result.path, result.rev, result.value)
-    if isinstance(result, Entry):
-        return msgspec.structs.astuple(result)
-    return result
-
-
-def loaded(store: Store, history: int) -> Store:
-    """Return a store made from another one's image."""
-    loading = Loading(history)
-    for piece in store.picture().pieces():
-        loading.feed(piece)
-    return loading.finish()
-
-
-class Reading:
-    """Rows on their way, and what they should be."""
-
-    def __init__(self, rows: Rows, expected: list[Any]) -> None:
-        self.rows = rows
-        self.expected = expected
-        self.seen: list[Any] = []
-        self.is_log = False
-        self.rules: Any = None
-
-    def is_whole(self, horizon: int) -> bool:
-        """Say whether nothing is missing; of a log what history has let go of meanwhile may be."""
-        wanted = (
-            [row for row in self.expected if row[0] > horizon] if self.is_log else self.expected
-        )
-        return self.seen[: len(wanted)] == wanted and self.is_beginning()
-
-    def is_beginning(self) -> bool:
-        """Say whether all that was seen so far is as it should be."""
-        return self.seen == self.expected[: len(self.seen)]
-
-    def pull(self, count: int) -> bool:
-        """Take some; return whether that was all."""
-        iterator: Iterator[Any] = self.rows.rows
-        for _ in range(count):
-            row = next(iterator, self)
-            if row is self:
-                return True
-            if row is not None:
-                self.seen.append(plain(row))
-        return False
-
-
-class Watching:
-    """A watch, where it began, and what it has seen."""
-
-    def __init__(self, watch: Watch, glob: str) -> None:
-        self.watch = watch
-        self.glob = glob
-        self.seen: list[Event] = []
-        self.lagged = False
 
 
 class Life:
@@ -133,6 +59,7 @@ class Life:
         self.opened = 0
         self.follower: Watch | None = None
         self.lasts: dict[str, tuple[bytes, int]] = {}
+        self.imaging: Imaging | None = None
 
     @property
     def horizon(self) -> int:
@@ -150,6 +77,8 @@ class Life:
     def write(self, write: Any, caller: Caller = CLUSTER) -> None:
         """Write to all three."""
         self.time_ms += 7
+        if self.imaging is not None:
+            self.imaging.deeds.append((write, self.time_ms, caller))
         result = self.store.apply(write, self.time_ms, caller)
         expected = self.twin.apply(write, self.time_ms, caller)
         said = f"{write} by {caller}"
@@ -188,6 +117,8 @@ class Life:
 
     def turn(self) -> None:
         """End a batch and a turn."""
+        if self.imaging is not None:
+            self.imaging.deeds.append(None)
         for store in (self.store, self.mate):
             store.seal()
             for watch in store.publish():
@@ -429,8 +360,7 @@ class Life:
     # -- images --------------------------------------------------------------------------
     def reload(self) -> None:
         """Go on with a mate made from an image, and see that it is the same store."""
-        self.store.seal()
-        self.mate.seal()
+        self.turn()
         pieces = [piece for piece in self.store.picture().pieces() if piece]
         again = loaded(self.store, self.history)
         self.test.assertEqual((again.rev, again.digest), (self.store.rev, self.store.digest))
@@ -439,10 +369,24 @@ class Life:
         self.mate = again
         self.tables()
 
+    def image(self, pieces: int) -> None:
+        """Go on with an image that is made while the store goes on; begin one if there is none."""
+        if self.imaging is None:
+            self.turn()
+            self.imaging = Imaging(self.store, self.history)
+        elif self.imaging.take(pieces):
+            self.turn()
+            again, self.imaging = self.imaging.caught_up(), None
+            self.test.assertEqual((again.rev, again.digest), (self.store.rev, self.store.digest))
+            self.mate = again
+            self.tables()
+
     def finish(self) -> None:
         """Read everything to its end and see that nothing is missing or left over."""
         while self.readings:
             self.pull(5)
+        while self.imaging is not None:
+            self.image(1)
         self.turn()
         for watching in list(self.watchings):
             while watching.watch.ready:

@@ -39,7 +39,7 @@ RULES = (
     b"ann may fly /**",
     b"* write a",
 )
-LOCKS = ("/a", "/a/b", "/b", "/a!")
+LOCKS = ("/a", "/a", "/a/b", "/a/b", "/b", "/b", "/a!", "/")
 VALUES = (b"", b"x", b"\x00\xff", b"word")
 WORDS = ("once", "twice", "again", "w1", "w2")
 
@@ -147,7 +147,7 @@ def _of_a_holder(dice: Random, known: Known, caller: Caller) -> tuple[Any, Calle
     session, path = dice.choice(known.holds)
     caller = Caller(caller.who, "h:9", Level.ADMIN, session)
     value, tree = dice.choice(VALUES), dice.random() < 0.5
-    below = Set(f"{path}/{dice.choice(('a', 'b'))}", value)
+    below = Set(f"{path.rstrip('/')}/{dice.choice(('a', 'b'))}", value)
     choices = (
         Unlock(path),
         Unlock(path),
@@ -205,5 +205,6 @@ def a_whole_step(dice: Random, known: Known) -> tuple[Any, ...]:
         (5, ("take", dice.randrange(4), dice.randrange(1, 5))),
         (2, ("reload",)),
         (3, ("lasting",)),
+        (5, ("image", dice.randrange(1, 3))),
     )
     return dice.choices([one for _, one in draw], weights=[weight for weight, _ in draw])[0]

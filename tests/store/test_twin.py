@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from coord import paths
 from coord.commands import Caller, Genesis, Level
-from coord.store import answers, sessions, watches
+from coord.store import answers, picture, sessions, watches
 from tests.store import twin
 from tests.store.life import Life
 from tests.store.strategies import CALM, GLOBS, a_step, a_write, dice
@@ -27,6 +27,7 @@ class TwinTests(SynchronousTestCase):
         self.patch(watches, "WATCH_PENDING_EVENTS_MAX", 3)
         self.patch(watches, "_SCAN_CHANGES_MAX", 4)
         self.patch(watches, "_CHANGES_TOLD_MAX", 5)
+        self.patch(picture, "_PIECE_BYTES_SOFT", 200)
         self.patch(answers, "OUTCOMES_PER_SESSION_MAX", twin.OUTCOMES_MAX)
         self.patch(sessions, "SESSIONS_EXPIRED_KEPT", twin.EXPIRED_MAX)
 
