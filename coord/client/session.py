@@ -291,9 +291,11 @@ class Session:
         if self._locks.get(lock.path) is lock:
             del self._locks[lock.path]
 
-    def lock_at(self, path: str) -> Lock | None:
-        """Return the lock that is held at ``path``."""
-        return self._locks.get(path)
+    def let_go(self, path: str) -> None:
+        """Take note that the lock at ``path``, if there is one, is being given up."""
+        lock = self._locks.get(path)
+        if lock is not None:
+            lock.end(None)
 
     def _changed(self) -> None:
         if self._living.state != "unopened" and self._unopened is not None:

@@ -183,7 +183,7 @@ class Verbs:
     def delete(
         self, path: str, *, if_rev: int | None = None, tree: bool = False, word: str | None = None
     ) -> Deferred[Written]:
-        """Delete a node.
+        """Delete a node. That of a lock is better left to `Lock.release`, which deletes it, too.
 
         :param if_rev: as in `set`.
         :param tree: with all that is below it.
@@ -275,6 +275,10 @@ class Verbs:
 
         :raises NotHeld: the session has neither.
         """
+        try:
+            self.session().let_go(path)
+        except CoordError as error:
+            return fail(error)
         return self._write(commands.Unlock(path), word)
 
     # -- many nodes -----------------------------------------------------------------------------

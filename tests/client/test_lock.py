@@ -235,8 +235,9 @@ class Locks(SessionCase):
 
     def test_unlock(self) -> None:
         """A lock can be given up by its path; what one does not hold cannot."""
-        self.lock("/a")
+        lock = self.lock("/a")
         self.now(self.client.unlock("/a"))
+        self.assertFalse(lock.is_held)
         again = self.client.unlock("/a")
         self.advance(0)
         self.failureResultOf(again, NotHeld)
