@@ -351,8 +351,9 @@ class Replicator:
     def _fire(self) -> None:
         """Tell everyone what happened, now that nothing is changing."""
         calls: list[Call] = [watch.wake for watch in self.store.publish()]
+        calls += self.sessions.fates()
         calls += self._answers
-        calls += self.sessions.calls()
+        calls += self.sessions.troubles()
         self._answers = []
         for call in calls:
             try:

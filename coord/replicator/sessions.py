@@ -117,11 +117,23 @@ class Sessions:
             self._look(self._now())
             self._report()
 
-    def calls(self) -> list[Call]:
-        """Take the calls to be made now that nothing is changing."""
+    def fates(self) -> list[Call]:
+        """Take the calls that tell what became of places in queues.
+
+        They come before the answers of the same turn: who has given up a lock by then must not be
+        told afterwards that it was granted.
+        """
         self._take_news()
         calls, self._calls = self._calls, []
-        return calls + self.keeper.calls()
+        return calls
+
+    def troubles(self) -> list[Call]:
+        """Take the calls that tell what befell sessions.
+
+        They come after the answers of the same turn: what was done under a session that is over
+        was done before that.
+        """
+        return self.keeper.calls()
 
     def fired(self) -> None:
         """Take note that the calls were made."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from coord.commands import EndSession, Lock, Set, Unlock
+from coord.commands import Caller, EndSession, Level, Lock, Set, Unlock
 from coord.errors import NoEntry, NotHeld, SessionExpired, TimedOut
-from coord.results import Granted, Queued, Value
+from coord.results import Granted, Queued, Value, Written
 from tests.replicator.session_case import Client, SessionCase
 
 
@@ -70,6 +70,20 @@ class Times(SessionCase):
         self.assertEqual(second.locks, [Granted(self.rev("n1"))])
         self.advance(10.0)
         self.assertEqual(len(second.locks), 1)
+
+    def test_granted_and_given_up(self) -> None:
+        """Who gives up a lock that it has just been granted hears of that first."""
+        first, second = self.open("n1"), self.open("n1")
+        self.lock(first)
+        self.lock(second, wait_ms=5000)
+        told: list[object] = []
+        coordinator = self.nodes["n1"].coordinator
+        coordinator.await_lock("/l", second.session, lambda result: told.append(type(result)))
+        caller = Caller("ann", "", Level.WRITE, second.session)
+        first.submit(Unlock("/l"))
+        coordinator.submit([Unlock("/l")], lambda results: told.extend(map(type, results)), caller)
+        self.advance(0.1)
+        self.assertEqual(told, [Granted, Written])
 
     def test_asked_late(self) -> None:
         """Who asks what became of its place long after that is told whether it holds the lock."""
