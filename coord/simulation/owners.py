@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from coord.commands import Caller, Level, Lock, Once, OpenSession, Resume
 from coord.commands import Command as AnyCommand
@@ -207,9 +207,17 @@ class Owner:
         if isinstance(command, OpenSession):
             life.opened_at = self._world.now
         life.last_word_at = self._world.now
-        if self._errands.ends(command):
-            life.ended_at = self._world.now
-        self._asked = deed = Deed(
+        self._asked = deed = self._deed(node, command)
+        deeds = [deed]
+        if isinstance(command, OpenSession) and self._dice.random() < 0.5:
+            # As front ends do where a connection first needs a session.
+            deeds.append(self._deed(node, self._errands.next(life.session, {})))
+        self._give_up_holds(deed)
+        self._world.schedule(self._latency(), node.process, self._submit, node, deeds)
+        self._world.schedule(PATIENCE_SECONDS, None, self._give_up, self._round)
+
+    def _deed(self, node: SimulatedNode, command: AnyCommand) -> Deed:
+        deed = Deed(
             client=self.name,
             caller=self._caller,
             node=node.name,
@@ -218,34 +226,38 @@ class Owner:
             asked_at=self._world.now,
         )
         self._ledger.deeds.append(deed)
-        self._give_up_holds(deed)
-        self._world.schedule(self._latency(), node.process, self._submit, node, deed)
-        self._world.schedule(PATIENCE_SECONDS, None, self._give_up, self._round)
+        if self._errands.ends(command) and self._life is not None:
+            self._life.ended_at = self._world.now
+        return deed
 
     def _give_up_holds(self, deed: Deed) -> None:
         """Believe no more in what is given up by a request, from when it is sent."""
         for path in self._errands.gives_up(deed.write, self._holds):
             self._holds.pop(path).given_up_at = self._world.now
 
-    def _submit(self, node: SimulatedNode, deed: Deed) -> None:
-        """Hand a command over; this happens inside the node's process."""
-        if self._asked is not deed:
+    def _submit(self, node: SimulatedNode, deeds: list[Deed]) -> None:
+        """Hand commands over; this happens inside the node's process."""
+        if self._asked is not deeds[0]:
             return
         if self._attachment is not None:
             self._attachment.touch()
-        answer = partial(self._answered, node, deed)
-        node.coordinator.submit([deed.command], answer, deed.caller)  # type: ignore[list-item]
+        commands: list[Any] = [deed.command for deed in deeds]
+        answer = partial(self._answered, node, deeds)
+        node.coordinator.submit(commands, answer, deeds[0].caller)
 
-    def _answered(self, node: SimulatedNode, deed: Deed, results: Sequence[Result]) -> None:
-        if self._asked is not deed:
+    def _answered(self, node: SimulatedNode, deeds: list[Deed], results: Sequence[Result]) -> None:
+        if self._asked is not deeds[0]:
             return
         self._asked = None
-        (result,) = results
-        deed.told, deed.told_at = self._world.moment(), self._world.now
-        deed.outcome = self._errands.taken(result)
-        self._world.count(_outcome(result))
-        self._world.note(repr(deed.outcome).encode())
-        self._take(node, deed, result)
+        moment = self._world.moment()
+        for deed, result in zip(deeds, results, strict=True):
+            deed.told, deed.told_at = moment, self._world.now
+            deed.outcome = self._errands.taken(result)
+            self._world.count(_outcome(result))
+            self._world.note(repr(deed.outcome).encode())
+        for deed, result in zip(deeds, results, strict=True):
+            if self._life is not None:
+                self._take(node, deed, result)
         self._later(self._act)
 
     def _take(self, node: SimulatedNode, deed: Deed, result: Result) -> None:
