@@ -103,7 +103,7 @@ class VerbTests(SynchronousTestCase):
         """An example shows its own verb."""
         for verb in VERBS:
             if verb.example:
-                self.assertIn(verb.name, verb.example[0])
+                self.assertIn(verb.name, " ".join(verb.example))
 
 
 class WriteTests(SynchronousTestCase):
