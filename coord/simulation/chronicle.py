@@ -11,16 +11,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from coord.commands import Log
-from coord.events import Event
-from coord.paths import Glob
-from coord.results import Entry, Rows
+from coord.commands import Get, Log
+from coord.events import Event, Kind
+from coord.results import Entry, Rows, Value
 from coord.simulation.history import Timeline
 from coord.store.machine import Store
 from coord.store.news import Delay, Lifetime, News, Patience, PlaceOver, SessionOver
-
-_ALL = Glob.parse(b"/**")
-_TAKE = 10_000
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -69,10 +65,9 @@ class Chronicle:
         if store.rev <= known:
             return
         self.last_rev = store.rev
-        for event, entry in zip(_events(store, known), _entries(store, known), strict=True):
-            change = Change(event, entry, seconds)
+        for change in _changes(store, known, seconds):
             self.changes.append(change)
-            self._by_rev.setdefault(event.rev, []).append(change)
+            self._by_rev.setdefault(change.event.rev, []).append(change)
 
     def told(self, node: str, news: Iterable[News], seconds: float) -> None:
         """Write down, or compare, what a store told its owner."""
@@ -88,24 +83,22 @@ class Chronicle:
                 self.begun.setdefault(one, seconds)
 
 
-def _events(store: Store, after_rev: int) -> list[Event]:
-    watch = store.watch(_ALL, after_rev, lambda: None)
-    events: list[Event] = []
-    while watch.ready:
-        events += watch.take(_TAKE)
-    watch.close()
-    return events
-
-
-def _entries(store: Store, after_rev: int) -> list[Entry]:
-    """Return what ``LOG`` tells of the newest revisions, oldest first."""
+def _changes(store: Store, after_rev: int, seconds: float) -> list[Change]:
+    """Return the newest changes, oldest first: as ``LOG`` tells them, with their values."""
     log = store.answer(Log("/**"))
     assert isinstance(log, Rows)
-    newest_first: list[Entry] = []
+    newest_first: list[Change] = []
     for row in log.rows:
         if isinstance(row, Entry):
             if row.rev <= after_rev:
                 break
-            newest_first.append(row)
+            newest_first.append(Change(_event(store, row), row, seconds))
     log.close()
-    return sorted(newest_first, key=lambda entry: entry.rev)
+    return sorted(newest_first, key=lambda change: change.entry.rev)
+
+
+def _event(store: Store, entry: Entry) -> Event:
+    found = store.answer(Get(entry.path, rev=entry.rev))
+    if isinstance(found, Value):
+        return Event(entry.rev, Kind.SET, entry.path, found.value)
+    return Event(entry.rev, Kind.DEL, entry.path)

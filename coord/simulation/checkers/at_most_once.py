@@ -16,14 +16,14 @@ from coord.events import Event
 from coord.results import Written
 from coord.simulation.history import Operation, Timeline
 
-JUDGED: Final = ("/k/", "/q/", "/probe")
-"""What clients without sessions write; the others have a judge of their own."""
+OTHERS: Final = ("/ctl/", "/e/", "/g/", "/l/", "/r/", "/t/", "/x/")
+"""What the cluster writes, and clients with sessions, who have a judge of their own."""
 
 
 def check(operations: Iterable[Operation], timeline: Timeline) -> list[str]:
     """Return the changes that nobody asked for, or that were made again."""
     writes = [one for one in operations if one.is_write]
-    events = [event for event in timeline.events if event.path.startswith(JUDGED)]
+    events = [event for event in timeline.events if not event.path.startswith(OTHERS)]
     return _check_values(writes, events) + _check_deletions(writes, events)
 
 
