@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from typing import Protocol as Interface
 
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -225,6 +226,8 @@ class Link(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the owner."""
         self._is_lost = True
+        if not self._is_ending and not reason.check(ConnectionDone, ConnectionLost):
+            self.reason = _why(reason.value)
         self._holders.clear()
         for timer in (self._turn, self._tick, self._parting):
             if timer is not None and timer.active():
@@ -312,6 +315,15 @@ class Link(Protocol):
             self._owner.link_without_quorum(self)
         elif isinstance(outcome, CoordError):
             _LOG.debug("{server} said {what}", server=self.server, what=outcome)
+
+
+def _why(problem: BaseException | None) -> str:
+    """Return why TLS came to nothing: it tells so in triples of words, or in mismatched names."""
+    told = problem.args[0] if problem is not None and problem.args else problem
+    if not isinstance(told, list):
+        return str(told)
+    texts = [str(one[-1]) for one in told if isinstance(one, tuple) and one]
+    return "; ".join(texts) or "the server's certificate is of another name"
 
 
 def _tune(transport: Any) -> None:

@@ -44,15 +44,17 @@ class Trust(TestCase):
         written = await client.set("/a", b"secret")
         self.assertEqual((await client.get("/a")).rev, written.rev)
         renamed = self.client("localhost", Tls(trust=self.own.ca), seconds=0.5)
-        with self.assertRaises(NoServer):
+        with self.assertRaises(NoServer) as caught:
             await renamed.set("/a", b"secret")
+        self.assertIn("another name", str(caught.exception))
 
     async def test_not_trusted(self) -> None:
         """A server of another authority is not asked anything, and why is said."""
         for trust in (self.folder / "theirs" / "ca.pem", None):
             client = self.client("127.0.0.1", Tls(trust=trust), seconds=0.5)
-            with self.assertRaises(NoServer):
+            with self.assertRaises(NoServer) as caught:
                 await client.set("/a", b"secret")
+            self.assertIn("certificate", str(caught.exception))
 
     async def test_own_certificate(self) -> None:
         """A certificate and its key may be in one file or in two."""
