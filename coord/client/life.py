@@ -30,11 +30,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from coord import commands
 from coord.client.replies import Credentials
 from coord.errors import CoordError, Overloaded, SessionExpired, Unavailable
-from coord.limits import CLOCK_DRIFT_MAX, REDIAL_SECONDS_MAX
+from coord.limits import CLIENT_SILENCE_SECONDS, CLOCK_DRIFT_MAX, REDIAL_SECONDS_MAX
 
 _KEEPS_PER_TIMEOUT: Final = 3
 _PATIENCES_PER_TIMEOUT: Final = 4
-"""A server that has not confirmed a keep after this part of the timeout is left for another."""
+"""A server that has not answered after this part of the timeout is left for another."""
 _RETRIES_PER_TIMEOUT: Final = 12
 
 
@@ -113,10 +113,12 @@ class Living:
         """Ask the server to open it, or to take it up."""
         self._stop()
         asked_at, this_round = self.now(), self._round
+        self._be_patient(CLIENT_SILENCE_SECONDS if self.credentials is None else 0.0)
 
         def told(outcome: Any) -> None:
             if this_round != self._round:
                 return  # another server was asked meanwhile; what this one opened runs out
+            self._stop()
             if isinstance(outcome, Credentials):
                 life.taken_up(outcome, asked_at)
             else:
@@ -159,8 +161,7 @@ class Living:
         if not self.check(life):
             return
         asked_at, this_round = self.now(), self._round
-        patience = self.timeout_seconds / _PATIENCES_PER_TIMEOUT
-        self._patience = self.clock.callLater(patience, self.forsake)
+        self._be_patient()
 
         def told(outcome: Any) -> None:
             if isinstance(outcome, Credentials):
@@ -175,6 +176,11 @@ class Living:
                 self._refused(life, outcome, lambda: self.keep(life))
 
         self.ask(commands.Session(keep=True), told)
+
+    def _be_patient(self, longer_seconds: float = 0.0) -> None:
+        """Leave the server if it has not answered after some time."""
+        patience = self.timeout_seconds / _PATIENCES_PER_TIMEOUT + longer_seconds
+        self._patience = self.clock.callLater(patience, self.forsake)
 
     def confirm(self, life: Life, asked_at: float) -> None:
         """Take note that it holds for its timeout from then on."""

@@ -19,7 +19,7 @@ from coord.events import Trouble
 from coord.limits import CLOCK_DRIFT_MAX
 from coord.results import Written
 from tests.client.case import ClientCase
-from tests.client.wires import share_sessions
+from tests.client.wires import Server, share_sessions
 
 
 class SessionCase(ClientCase):
@@ -128,6 +128,17 @@ class Life(SessionCase):
         self.advance(1)
         self.assertIs(self.successResultOf(session.opened()), session)
         self.assertEqual(len(self.second.connections), 1)
+
+    def test_slow_to_take_up(self) -> None:
+        """A server that does not say in time whether it knows the session is left."""
+        third = Server(self.clock, self.store)
+        share_sessions(self.first.coordinator, third.coordinator)
+        client = self.client_of(self.first, self.second, third)
+        session = self.now(client.session(timeout_seconds=4).opened())
+        self.second.coordinator.holding = True
+        self.first.kill()
+        self.advance(2.5)
+        self.assertEqual((session.state, len(third.connections)), ("held", 1))
 
     def test_expired(self) -> None:
         """A session that the cluster says is over is over at once; requests go on without."""
