@@ -14,6 +14,10 @@ from coord.replicator import deadlines, spans
 from coord.replicator.keeper import Keeper, Kept
 from coord.replicator.lapses import Lapses
 from coord.results import Entry, Opened, Result, Rows
+from coord.simulation.cluster import Options
+from coord.simulation.disk import DiskMix
+from coord.simulation.faults import Faults
+from coord.simulation.network import Mix
 from coord.simulation.run import Run
 from coord.store import log
 from coord.store.access import Rules
@@ -25,14 +29,26 @@ from coord.store.sessions import Session, Sessions
 from coord.store.tree import Mark, Version
 from coord.store.writes import Writer
 
+CALM = Options(nodes=3, leases=True, image_every_bytes=1 << 30, network=Mix(), disk=DiskMix())
+
+
+class Lonely(Faults):
+    """One node after the other hears nobody for three seconds."""
+
+    def _strike(self) -> None:
+        if not self._stopped:
+            self._cluster.network.heal_all()
+            self._cluster.network.isolate(self._dice.choice(self._cluster.names))
+            self._world.schedule(3.0, None, self._strike)
+
 
 class Bites(SynchronousTestCase):
     """Rules switched off one by one."""
 
-    def hunt(self, seeds: int, *beginnings: str) -> None:
+    def hunt(self, seeds: int, *beginnings: str, **options: Any) -> None:
         """Assert that one of so many seeds ends with a violation that begins so."""
         for seed in range(seeds):
-            violations = Run(seed).run().violations
+            violations = Run(seed, **options).run().violations
             self.flushLoggedErrors()
             if any(violation.startswith(beginnings) for violation in violations):
                 return
@@ -112,7 +128,7 @@ class Bites(SynchronousTestCase):
             told(None)
 
         self.patch(Keeper, "keep", keep)
-        self.hunt(40, "sessions: ", "beliefs: ")
+        self.hunt(10, "sessions: ", "beliefs: ", options=CALM, faults=Lonely)
 
     def test_for_ever(self) -> None:
         """A session that nobody keeps and that nobody ends."""
@@ -214,4 +230,4 @@ class Bites(SynchronousTestCase):
             return Rows(rows.rev, iter(kept[1:]))
 
         self.patch(Store, "difference", difference)
-        self.hunt(40, "watches: ")
+        self.hunt(20, "watches: ", options=msgspec.structs.replace(CALM, history_revisions=60))
