@@ -13,8 +13,8 @@ import msgspec
 
 from coord import paths
 from coord.commands import Auth, Command, Get, Look, Once, Part, Set, Transaction
-from coord.errors import TooLarge
-from coord.limits import SKIPPED_BYTES_MAX
+from coord.errors import BadRequest, TooLarge
+from coord.limits import SKIPPED_BYTES_MAX, WORD_LENGTH_MAX
 from coord.verbs import ONCE, VERBS, Kind, Target, Value, Verb
 from coord.wire.line_reply import written
 
@@ -28,6 +28,7 @@ _DEFAULTS: Final[dict[type, dict[str, Any]]] = {
     for verb in VERBS
 }
 _UNSAFE: Final = re.compile(rb"[\x00-\x20\x7f]")
+_WORD: Final = re.compile(rf"[\x21-\x7e]{{1,{WORD_LENGTH_MAX}}}")
 _WILD: Final = re.compile(r"[*?]")
 _BEGIN: Final = b"BEGIN\n"
 _COMMIT: Final = b"COMMIT\n"
@@ -77,7 +78,14 @@ def named(asked: tuple[bytes, ...], word: str) -> tuple[bytes, ...]:
     """Return the lines of a write with the id ``word`` put in."""
     last = asked[-1]
     end = 6 if last == _COMMIT else last.index(b" ")
-    return (*asked[:-1], b"%b id=%b%b" % (last[:end], word.encode(), last[end:]))
+    return (*asked[:-1], b"%b id=%b%b" % (last[:end], _word(word), last[end:]))
+
+
+def _word(text: str) -> bytes:
+    """Return a word as a line writes it; raise `BadRequest` where it is none."""
+    if _WORD.fullmatch(text) is None:
+        raise BadRequest(f"a word has 1 to {WORD_LENGTH_MAX} printable characters, and no space")
+    return text.encode()
 
 
 def _part(part: Part) -> bytes:
@@ -114,7 +122,7 @@ def _any(command: Command) -> bytes:
     verb, defaults = _VERBS[type(command)], _DEFAULTS[type(command)]
     words = [verb.name.encode()]
     if word is not None:
-        words.append(b"%b=%b" % (ONCE.name.encode(), word.encode()))
+        words.append(b"%b=%b" % (ONCE.name.encode(), _word(word)))
     for option in verb.options:
         if option is ONCE:
             continue
@@ -127,9 +135,9 @@ def _any(command: Command) -> bytes:
     elif verb.target is Target.GLOB:
         words.append(glob_line(getattr(command, "glob")))  # noqa: B009
     elif verb.target is Target.WORD and getattr(command, "verb", None):
-        words.append(getattr(command, "verb").encode())  # noqa: B009
+        words.append(_word(getattr(command, "verb")))  # noqa: B009
     elif verb.target is Target.NAME:
-        words.append(getattr(command, "word").encode())  # noqa: B009
+        words.append(_word(getattr(command, "word")))  # noqa: B009
     value: bytes | None = getattr(command, "value", None)
     if verb.value is not Value.NONE and value is not None:
         words.append(_value(value))

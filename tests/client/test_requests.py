@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from coord import commands
-from coord.client.requests import exactly, glob_line, line
-from coord.errors import BadGlob, BadPath, CoordError, TooLarge
+from coord.client.requests import exactly, glob_line, line, lines
+from coord.errors import BadGlob, BadPath, BadRequest, CoordError, TooLarge
 from coord.limits import PATH_BYTES_MAX, SKIPPED_BYTES_MAX
 from coord.paths import Glob
 from coord.wire.line import Grammar, RequestParser
@@ -115,3 +115,8 @@ class Lines(SynchronousTestCase):
         self.assertRaises(BadGlob, line, commands.Watch("/\ud800"))
         self.assertRaises(BadPath, line, commands.Walk("/**", after="a"))
         self.assertRaises(TooLarge, line, commands.Get("/" + "x" * PATH_BYTES_MAX))
+        for word in ("", "a b", "a\nDEL", "x" * 65, "\u00e4"):
+            self.assertRaises(BadRequest, line, commands.Outcome(word))
+            self.assertRaises(BadRequest, line, commands.Once(word, commands.Unlock("/a")))
+            transaction = commands.Transaction((commands.Look("/a"),))
+            self.assertRaises(BadRequest, lines, commands.Once(word, transaction))
