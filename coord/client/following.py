@@ -41,6 +41,10 @@ class IFollowed(Protocol):
     def current_link(self) -> Link | None:
         """Return the link to watch on, if there is one."""
 
+    @property
+    def patience_seconds(self) -> float:
+        """How long a server may be silent."""
+
     def ended(self, following: Following) -> None:
         """Hear that a watch is over."""
 
@@ -177,7 +181,8 @@ class Following(Watch[Any]):
         if self._is_full and not self._is_held and not self._is_closed:
             self._is_held = True
             subscription.link.hold(subscription)
-            self._timer = self._clock.callLater(CLIENT_STALL_SECONDS, self._stalled)
+            seconds = min(CLIENT_STALL_SECONDS, self._owner.patience_seconds / 6)
+            self._timer = self._clock.callLater(seconds, self._stalled)
 
     def _refused(self, problem: CoordError) -> None:
         """Begin again where that can help; fail where it cannot."""

@@ -176,6 +176,19 @@ class Life(SessionCase):
             self.assertEqual(session.state, "held")
             self.first.thaw()
 
+    def test_slow_watch(self) -> None:
+        """A watch that nobody takes from costs the session neither its server nor its life."""
+        session = self.open(1)
+        watch = self.client.watch("/w")
+        self.now(watch.opened())
+        for _ in range(10):
+            writes = [commands.Set("/w", b"x" * 1000) for _ in range(1500)]
+            self.first.coordinator.perform(writes, lambda _: None)
+            self.advance(0.5)
+            self.assertEqual(session.state, "held")
+        self.assertEqual(self.first.dialled, 1)
+        watch.close()
+
     def test_stopped(self) -> None:
         """A process that was stopped past the timeout knows it before it does anything else."""
         session = self.open()
