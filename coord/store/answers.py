@@ -111,6 +111,14 @@ class Answers:
             words = self._open.setdefault(int(str(parts[0])), [])
             words.append(word)
             del words[:-OUTCOMES_PER_SESSION_MAX]
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget the oldest where there is too much.
+
+        Whatever grew: a store made from an image adds up what is kept and has to come to the same.
+        """
+        kept = self._kept
         while len(kept) > OUTCOMES_PER_SESSION_MAX or (
             self._size_bytes > OUTCOME_BYTES_MAX and len(kept) > 1
         ):
@@ -124,7 +132,7 @@ class Answers:
     def settle(self, number: int, answer: bytes) -> Iterator[str]:
         """Put an answer in the place of all those which named a place in a queue.
 
-        Yields the words whose answer it is now.
+        Yields the words whose answer it is now; what is too much by that is forgotten after them.
         """
         was = encoded(Queued(number))
         for word in self._open.pop(number):
@@ -132,6 +140,7 @@ class Answers:
                 self._kept[word] = answer
                 self._size_bytes += len(answer) - len(was)
                 yield word
+        self._forget()
 
 
 def _size(word: str, answer: bytes) -> int:

@@ -154,6 +154,29 @@ class MemoryTests(UsersTestCase):
         self.assertEqual(self.outcome("s2", "w49"), Granted(2))
         self.refused(self.outcome("s2", "w1"), NoEntry)
 
+    def test_place_that_ends(self) -> None:
+        """What came of places in queues counts, too, and is forgotten alike after a restart."""
+        self.patch(answers, "OUTCOME_BYTES_MAX", 2000)
+        self.open("s1", "s2")
+        paths = [f"/{number}{'l' * 300}" for number in range(9)]
+        for path in paths:
+            self.token("s1", path)
+            self.once("s2", path[1], Lock(path, wait_ms=5))
+        for path in paths:
+            self.lapse(waits=((path, "s2", self.store.place(path, "s2")),))
+        self.refused(self.outcome("s2", "0"), NoEntry)
+        self.refused(self.outcome("s2", "8"), TimedOut)
+        kept = self.store._state.sessions.live["s2"].answers
+        assert kept is not None
+        words, size_bytes = [word for word, _ in kept.items()], kept._size_bytes
+        self.assertLessEqual(size_bytes, 2000)
+        self.reload()
+        again = self.store._state.sessions.live["s2"].answers
+        assert again is not None
+        self.assertEqual(
+            ([word for word, _ in again.items()], again._size_bytes), (words, size_bytes)
+        )
+
     def test_forms(self) -> None:
         """Every answer comes back as it went in."""
         rows = (Value(1, b"\x00\xff"), NoEntry("é"), "/q/1")
