@@ -4,9 +4,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
+from twisted.python.failure import Failure
 
 from coord.simulation.nemesis.cli import Nemesis, parse
 
+INTERRUPTED = 130
 given = parse()
 
 
@@ -18,7 +20,23 @@ def main(reactor: Any) -> Deferred[None]:
         if status:
             raise SystemExit(status)
 
-    return Deferred.fromCoroutine(run())
+    running = Deferred.fromCoroutine(run())
+    ended: Deferred[None] = Deferred()
+    is_interrupted = False
+
+    def interrupt() -> Deferred[None]:
+        """Have processes and mounts be gone before we are."""
+        nonlocal is_interrupted
+        is_interrupted = not running.called
+        running.cancel()
+        return ended
+
+    def end(outcome: Any) -> Any:
+        ended.callback(None)
+        return Failure(SystemExit(INTERRUPTED)) if is_interrupted else outcome
+
+    reactor.addSystemEventTrigger("before", "shutdown", interrupt)
+    return running.addBoth(end)
 
 
 react(main)

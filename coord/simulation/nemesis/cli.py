@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall
 
+from coord.simulation.nemesis.faults import NAMES
 from coord.simulation.nemesis.field import Field
 from coord.simulation.nemesis.round import Round
 
@@ -64,7 +65,7 @@ class Nemesis:
 
     async def _one_round(self, field: Field) -> None:
         self._number += 1
-        self._round = Round(field, self._number, self._given.seed)
+        self._round = Round(field, self._number, self._given.seed, self._given.only or ())
         found = await self._round.run(min(ROUND_SECONDS, max(1.0, self._left_seconds())))
         self.counts += self._round.record.counts
         self._round = None
@@ -109,6 +110,14 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--minutes", type=float, default=1.0, help="for how long faults go on (1)")
     add("--seed", type=int, default=1, help="what decides which faults (1)")
+    only = "one of the faults that may happen (repeatable; all of them)"
+    add(
+        "--only",
+        action="append",
+        choices=NAMES,
+        metavar="FAULT",
+        help=f"{only}: {', '.join(NAMES)}",
+    )
     add("--nodes", type=int, default=3, help="how many nodes, two at least (3)")
     given = parser.parse_args(words)
     if given.nodes < 2:

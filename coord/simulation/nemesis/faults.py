@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from coord.simulation.nemesis.field import Field
@@ -23,50 +23,64 @@ SLOW_SECONDS: Final = (1.0, 5.0)
 DELAYS_SECONDS: Final = (0.005, 0.03, 0.1, 0.4)
 FULL_SECONDS: Final = (0.5, 3.0)
 
+PROCESSES: Final = {
+    "kill": 30,
+    "stop": 30,
+    "kill_leader": 12,
+    "stop_leader": 12,
+    "lose_quorum": 10,
+    "kill_all": 4,
+    "fill_disk": 10,
+}
+ROADS: Final = {
+    "cut": 20,
+    "isolate": 15,
+    "silence": 15,
+    "silence_one_way": 15,
+    "slow": 20,
+    "cut_all": 5,
+}
+"""What each hand may do, and how likely."""
+NAMES: Final = (*PROCESSES, *ROADS)
+
 Fault = Callable[[], Awaitable[None]]
 
 
 class Faults:
-    """Both hands; ``counts`` says what was done how often."""
+    """Both hands; ``counts`` says what was done how often.
 
-    def __init__(self, field: Field, dice: random.Random, counts: Counter[str]) -> None:
+    :param only: the `NAMES` of what may be done; all where there is none.
+    """
+
+    def __init__(
+        self,
+        field: Field,
+        dice: random.Random,
+        counts: Counter[str],
+        only: Collection[str] = (),
+    ) -> None:
+        self._only = only or NAMES
         self._field = field
         self._dice = dice
         self._counts = counts
         self._names = [node.name for node in field.nodes]
         self._until = 0.0
 
-    def hands(self) -> tuple[Sequence[tuple[Fault, int]], Sequence[tuple[Fault, int]]]:
-        """Return what each hand may do, and how likely."""
-        processes = [
-            (self.kill, 30),
-            (self.stop, 30),
-            (self.kill_leader, 12),
-            (self.stop_leader, 12),
-            (self.lose_quorum, 10),
-            (self.kill_all, 4),
-        ]
-        if self._field.disk is not None:
-            processes.append((self.fill_disk, 10))
-        roads = [
-            (self.cut, 20),
-            (self.isolate, 15),
-            (self.silence, 15),
-            (self.silence_one_way, 15),
-            (self.slow, 20),
-            (self.cut_all, 5),
-        ]
-        return processes, roads
-
-    async def work(self, hand: Sequence[tuple[Fault, int]], seconds: float) -> None:
+    async def work(self, hand: Mapping[str, int], seconds: float) -> None:
         """Do one thing after the other for so long."""
         until = self._field.reactor.seconds() + seconds
-        faults, weights = zip(*hand, strict=True)
+        mine = [name for name in hand if name in self._only and self._can(name)]
+        weights = [hand[name] for name in mine]
         await self._sleep(PAUSE_SECONDS)
-        while self._field.reactor.seconds() < until:
-            (fault,) = self._dice.choices(faults, weights)
+        while mine and self._field.reactor.seconds() < until:
+            (name,) = self._dice.choices(mine, weights)
+            fault: Fault = getattr(self, name)
             await fault()
             await self._sleep(PAUSE_SECONDS)
+
+    def _can(self, name: str) -> bool:
+        """Say whether this machine allows it."""
+        return name != "fill_disk" or self._field.disk is not None
 
     async def _sleep(self, span: tuple[float, float]) -> None:
         await self._field.sleep(self._dice.uniform(*span))
@@ -113,6 +127,7 @@ class Faults:
         if first in self._field.ended() or "fault" in await self._field.status(first):
             self._counts["nodes started again after a full disk"] += 1
             self._field.revive(first)
+        self._field.excused.discard(first.name)
 
     async def _kill(self, what: str, names: Sequence[str]) -> None:
         self._counts[what] += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tomllib
+from collections import Counter
 from collections.abc import Callable
 from itertools import combinations, permutations
 from pathlib import Path
@@ -28,6 +29,7 @@ ANSWER_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.1
 DISK_BYTES: Final = 96 << 20
 FILLER: Final = "filler"
+DISK_IS_FULL: Final = "database or disk is full"
 
 
 class Field:
@@ -44,6 +46,9 @@ class Field:
         self.roads: dict[tuple[str, str], Road] = {}
         self.frozen: set[str] = set()
         self.down: set[str] = set()
+        self.excused: set[str] = set()
+        """Nodes that may end, or stop serving: their disks are full."""
+        self._read: Counter[str] = Counter()
         self.disk: Path | None = None
         self.why_no_disk = "" if wants_disk else "nobody asked for it"
         if wants_disk:
@@ -78,12 +83,20 @@ class Field:
             await road.close()
         for node in self.nodes:
             node.clean()
-        if keep and self.disk is not None:
-            shutil.copytree(self.disk, self.disk.with_name("data-kept"), dirs_exist_ok=True)
         if self.disk is not None:
-            subprocess.run(["umount", str(self.disk)], check=False)
+            self._unmount(self.disk, keep=keep)
         if not keep:
             self._cluster.close()
+
+    def _unmount(self, disk: Path, *, keep: bool) -> None:
+        """Let go of the small disk; what is on it goes with it unless it is carried away first."""
+        kept = disk.with_name("kept")
+        if keep:
+            shutil.copytree(disk, kept)
+        subprocess.run(["umount", str(disk)], check=False)
+        if keep:
+            disk.rmdir()
+            kept.rename(disk)
 
     # -- nodes ----------------------------------------------------------------------------------
     def node(self, name: str) -> Node:
@@ -118,6 +131,22 @@ class Field:
         """Start a node that ended by itself."""
         node.clean()
         node.start()
+
+    def complaints(self) -> list[str]:
+        """Return what nodes have logged, since this was last asked, that must not happen.
+
+        That a disk is full they have to say.
+        """
+        found = []
+        for node in self.nodes:
+            log = node.log.read_text(encoding="utf-8", errors="replace")
+            fresh, self._read[node.name] = log[self._read[node.name] :], len(log)
+            found += [
+                f"logged: {node.name}: {line.strip()}"
+                for line in fresh.splitlines()
+                if ("#critical]" in line or "Traceback" in line) and DISK_IS_FULL not in line
+            ]
+        return found
 
     def mend(self) -> None:
         """Put everything right that was done to processes and roads."""
@@ -163,6 +192,7 @@ class Field:
     def fill_disk(self) -> None:
         """Leave no room on the small disk."""
         assert self.disk is not None, "there is no disk that can be filled"
+        self.excused.add(self.nodes[0].name)
         piece = bytes(1 << 20)
         with (self.disk / FILLER).open("wb", buffering=0) as filler:
             try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
 
 from coord import commands
 from coord.client.rows import Page
@@ -13,7 +14,7 @@ from coord.limits import EXPIRY_GRACE_SECONDS
 from coord.results import Point, Written
 from coord.simulation.checkers import watches
 from coord.simulation.nemesis.clients import AGAIN_SECONDS, Register, Watcher
-from coord.simulation.nemesis.faults import Faults
+from coord.simulation.nemesis.faults import PROCESSES, ROADS, Faults
 from coord.simulation.nemesis.field import Field
 from coord.simulation.nemesis.judges import differing, judge
 from coord.simulation.nemesis.line import Lost
@@ -35,8 +36,9 @@ PROBE: Final = "/probe"
 class Round:
     """Everything of one round."""
 
-    def __init__(self, field: Field, number: int, seed: int) -> None:
+    def __init__(self, field: Field, number: int, seed: int, only: Collection[str] = ()) -> None:
         self._field = field
+        self._only = only
         self._dice = random.Random(f"{seed}/{number}")
         self.record = Record(number)
         self._registers = [
@@ -77,18 +79,20 @@ class Round:
         return told.rev
 
     async def _faults(self, seconds: float) -> None:
-        faults = Faults(self._field, self._die(), self.record.counts)
-        watching = ensureDeferred(self._look_for_ends(seconds))
-        await _all([*(ensureDeferred(faults.work(hand, seconds)) for hand in faults.hands())])
-        watching.cancel()
-        watching.addErrback(lambda _: None)
+        faults = Faults(self._field, self._die(), self.record.counts, self._only)
+        watching = ensureDeferred(self._look_for_ends())
+        watching.addErrback(lambda failure: failure.trap(CancelledError))
+        try:
+            await _all([ensureDeferred(faults.work(hand, seconds)) for hand in (PROCESSES, ROADS)])
+        finally:
+            watching.cancel()
 
-    async def _look_for_ends(self, seconds: float) -> None:
+    async def _look_for_ends(self) -> None:
         """Have nodes that end by themselves, with nobody's disk full, be seen."""
         while True:
             await self._field.sleep(AGAIN_SECONDS)
             for node in self._field.ended():
-                if self._field.disk is not None and node is self._field.nodes[0]:
+                if node.name in self._field.excused:
                     continue
                 log = node.log.read_text(encoding="utf-8", errors="replace")
                 self.record.violations.append(f"ended: {node.name}: {log[-500:]}")
@@ -115,7 +119,7 @@ class Round:
         await self._watchers_have_seen(past)
         record.count("revisions", past.last_rev - after_rev)
         record.count("operations", len(record.history.operations) + len(record.ledger.deeds))
-        return [*left, *digests, *differing(told), *judge(record, past)]
+        return [*left, *digests, *field.complaints(), *differing(told), *judge(record, past)]
 
     async def _left_over(self) -> list[str]:
         """Return what is still there of sessions that nobody keeps."""
