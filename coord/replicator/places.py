@@ -35,8 +35,7 @@ class Places:
     def place_over(self, news: PlaceOver) -> list[Call]:
         """Take note of what became of a place."""
         self._settled[news.path, news.session] = news.result
-        waiting = self._waiting.get(news.session, {}).pop(news.path, {})
-        self._tidy(news.session)
+        waiting = self._forget(news.path, news.session)
         return [partial(told, news.result) for told in waiting]
 
     def session_over(self, news: SessionOver) -> list[Call]:
@@ -72,16 +71,18 @@ class Places:
     def _wait_no_more(self, path: str, session: str, told: Told) -> None:
         waiting = self._waiting.get(session, {}).get(path, {})
         waiting.pop(told, None)
-        self._tidy(session)
+        if not waiting:
+            self._forget(path, session)
 
-    def _tidy(self, session: str) -> None:
-        """Forget paths and sessions that nobody waits for."""
+    def _forget(self, path: str, session: str) -> dict[Told, None]:
+        """Forget a place and return who waited for it, without a look at the session's others."""
         paths = self._waiting.get(session)
-        if paths is not None:
-            for path in [path for path, waiting in paths.items() if not waiting]:
-                del paths[path]
-            if not paths:
-                del self._waiting[session]
+        if paths is None:
+            return {}
+        waiting = paths.pop(path, {})
+        if not paths:
+            del self._waiting[session]
+        return waiting
 
 
 def _nothing() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from coord.errors import (
@@ -12,10 +14,26 @@ from coord.errors import (
     TimedOut,
     Unavailable,
 )
-from coord.replicator.places import Call, Places
+from coord.replicator.places import Call, Places, Told
 from coord.results import Granted
 from coord.store.news import PlaceOver, SessionOver
 from tests.replicator.fake_store import FakeStore
+
+
+class CountedPlaces(dict[str, dict[Told, None]]):
+    """The places of a session, which count how often somebody goes through all of them."""
+
+    walks = 0
+
+    def items(self) -> Any:
+        """Return them all."""
+        self.walks += 1
+        return super().items()
+
+    def __iter__(self) -> Any:
+        """Go through all of them."""
+        self.walks += 1
+        return super().__iter__()
 
 
 class PlacesTests(SynchronousTestCase):
@@ -84,6 +102,16 @@ class PlacesTests(SynchronousTestCase):
         ends()
         self.call(self.places.place_over(PlaceOver("/l", "s", Granted(12))))
         self.assertEqual((self.told, other), ([], [Granted(12)]))
+
+    def test_many(self) -> None:
+        """What becomes of one place costs no look at the session's others."""
+        for number in range(50):
+            self.store.places[f"/l{number}", "s"] = number
+            self.wait(f"/l{number}")
+        paths = self.places._waiting["s"] = CountedPlaces(self.places._waiting["s"])
+        for number in range(40):
+            self.call(self.places.place_over(PlaceOver(f"/l{number}", "s", Granted(number))))
+        self.assertEqual((len(self.told), len(paths), paths.walks), (40, 10, 0))
 
     def test_just_now(self) -> None:
         """Who asks in the moment in which it was settled is told at once."""
