@@ -48,6 +48,7 @@ def check(chronicle: Chronicle, ledger: Ledger) -> list[str]:
         *found.orders(),
         *found.strangers(),
         *found.answers(),
+        *found.growing(),
         *found.facts(),
     ]
 
@@ -209,6 +210,16 @@ class Locks:
             grant = self.by_token.get((deed.write.path, outcome.token))
             if grant is None or grant.deed.session != deed.session:
                 yield f"locks: token {outcome.token} was told to {deed.describe()}"
+
+    def growing(self) -> Iterator[str]:
+        """Yield the tokens that are no greater than one told before they were asked for."""
+        for deed in self._ledger.deeds:
+            if not isinstance(deed.outcome, Granted) or not isinstance(deed.write, Lock):
+                continue
+            for grant in self.by_path.get(deed.write.path, []):
+                was_told = deed.told is not None and deed.told < grant.deed.asked
+                if was_told and grant.token <= deed.outcome.token:
+                    yield f"locks: {deed.outcome} was told before: {grant.deed.describe()}"
 
     def facts(self) -> Iterator[str]:
         """Yield what ``STAT`` told of holders and tokens that never were."""
