@@ -114,6 +114,8 @@ class Standing:
         """Do a group of commands; a session is opened in front of the first that needs one."""
         if not self.caller.session:
             commands, answer = self._without_session(commands, answer)
+        elif self._is_over:
+            answer = partial(_answer_when_over, self._lack(), answer)
         self._coordinator.submit(commands, answer, self.caller)
 
     def watch(
@@ -385,6 +387,13 @@ def _answer_without_session(
             for one in results
         ]
     )
+
+
+def _answer_when_over(
+    over: CoordError, answer: Callable[[Sequence[Result]], None], results: Sequence[Result]
+) -> None:
+    """Say that the session is over, also where it was ended and the store knows it no more."""
+    answer([over if isinstance(one, NoSession) else one for one in results])
 
 
 def _nothing() -> None:

@@ -101,7 +101,8 @@ class Coordinator:
             return command
         store = self._replicator.store
         if revert.rev > store.rev:
-            return Unavailable(f"this node has not seen revision {revert.rev} yet: try again")
+            seen = f"revision {revert.rev} yet, the newest here is {store.rev}"
+            return Unavailable(f"this node has not seen {seen}: try again once it is there")
         value = store.answer(Get(revert.path, rev=revert.rev), caller)
         if isinstance(value, CoordError):
             # One with an id may have been done while history still went back so far.

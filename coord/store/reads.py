@@ -168,7 +168,7 @@ class Reader:
         if refusal is not None:
             return refusal
         version = self._tree.at(order_key(path), self._history.rev if rev is None else rev)
-        return refusals.missing(path) if version is None else version
+        return refusals.missing(path, rev) if version is None else version
 
     def _glob(self, written: str, rev: int | None, caller: Caller) -> Glob | CoordError:
         """Return a glob, if it is one and there is something to be read by it."""

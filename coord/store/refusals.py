@@ -32,9 +32,10 @@ from coord.limits import (
 from coord.paths import CONTROL, encode
 
 
-def missing(path: str) -> NoEntry:
-    """Say that there is no such node."""
-    return NoEntry(f"{_shown(path)} is not there")
+def missing(path: str, rev: int | None = None) -> NoEntry:
+    """Say that there is no such node, or was none at a revision."""
+    when = "is not there" if rev is None else f"was not there at revision {rev}"
+    return NoEntry(f"{_shown(path)} {when}")
 
 
 def existing(path: str) -> Exists:

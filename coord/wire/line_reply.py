@@ -115,7 +115,7 @@ def granted(result: Granted) -> bytes:
 
 def queued(result: Queued) -> bytes:
     """Return ``ERR LOCKED``: nobody waits for the lock here, but the session has its place."""
-    return error(Locked(f"not granted yet: this session has place {result.number} in the queue"))
+    return error(Locked("not granted yet: this session waits in the queue"))
 
 
 def committed(result: Committed) -> bytes:

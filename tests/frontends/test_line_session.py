@@ -308,6 +308,16 @@ class Troubles(SessionCase):
         self.hold(f"SET /b 1\n  OK 3\nSESSION\n  OK {SECOND}:key-2 timeout=10")
         self.hold("SET ephemeral /a 1\n  OK 4")
 
+    def test_ended_elsewhere(self) -> None:
+        """Who was told that the session is over hears SESSION_EXPIRED, also where it was ended."""
+        self.client.ask(b"SESSION\nSET ephemeral /a 1\n")
+        self.connect().ask(f"SESSION resume={FIRST}:key-1\nSESSION end\n".encode())
+        self.assertEqual(self.client.read().decode(), f"EVENT 2 expired {FIRST}\n")
+        for line in (b"SET ephemeral /a 1", b"LOCK /l", b"SET id=w /a 1", b"OUTCOME w"):
+            told = self.client.ask(line + b"\n")
+            self.assertTrue(told.startswith(b"ERR SESSION_EXPIRED "), told)
+        self.hold("SET /a 1\n  OK 3")
+
     def test_own_end_is_no_trouble(self) -> None:
         """Who ends a session is answered, and not told that it is over."""
         self.hold(f"SESSION\n  OK {FIRST}:key-1 timeout=10\nSESSION end\n  OK 0\nPING\n  OK")

@@ -184,6 +184,13 @@ class PastTests(StoreTestCase):
         for result in (self.get("/a", 2), self.store.answer(Walk("/**", rev=2))):
             self.refused(result, BadRequest)
 
+    def test_not_there_then(self) -> None:
+        """What was not there at a revision is told so, and not as if it were not there now."""
+        self.set("/a")
+        self.set("/b")
+        then = self.refused(self.get("/b", 1), NoEntry)
+        self.assertEqual(then, "/b was not there at revision 1")
+
     def test_unchanged_nodes_stay(self) -> None:
         """What did not change for longer than history goes back is still there."""
         self.set("/a", b"x")
