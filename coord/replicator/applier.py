@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
-from coord.commands import WRITES, Caller, Read, Write
+from coord.commands import CLUSTER, WRITES, Caller, Level, Read, Write
 from coord.paxos.durable import Value
 from coord.results import Result
 from coord.store.machine import Store
@@ -24,6 +24,11 @@ from coord.wire.values import Batch
 
 FOUNDER: Final = ""
 """The origin of the cluster's first write, which may be chosen twice and is done once."""
+
+
+UNTOLD: Final = Caller(level=Level.WRITE)
+"""Who asked for what is in a log of before callers were told: anybody, who could write all but
+``/ctl``. What was refused to them then is refused again when the log is replayed."""
 
 
 class Applied(msgspec.Struct, frozen=True, array_like=True):
@@ -126,8 +131,9 @@ class Applier:
             for write in commands[first : first + count]:
                 apply(write, time_ms, caller)
             first += count
+        rest = CLUSTER if batch.origin == FOUNDER else UNTOLD
         for write in commands[first:]:
-            apply(write, time_ms)
+            apply(write, time_ms, rest)
 
     def _perform_own(self, runs: Iterable[Run]) -> list[Result]:
         """Do the writes that this node took, and answer the reads among them."""

@@ -323,6 +323,6 @@ def _callers(groups: Sequence[Group]) -> tuple[tuple[int, Caller], ...]:
             runs.append((count, last))
             count = 0
         count, last = count + len(group.writes), group.caller
-    if last != CLUSTER:
+    if count:
         runs.append((count, last))
     return tuple(runs)

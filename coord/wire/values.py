@@ -21,7 +21,8 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
 
     ``origin`` took them, in its ``incarnation``-th life; its batches are numbered from 1
     without gap and are applied in that order, each at most once. ``callers`` says who asked: so
-    many of the commands, from the first on, for each caller; what it leaves over is the cluster's.
+    many of the commands, from the first on, for each caller; what it leaves over is the cluster's
+    own word, or of a log of before callers were told.
     """
 
     origin: str

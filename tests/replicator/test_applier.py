@@ -159,6 +159,12 @@ class Applying(SynchronousTestCase):
         Applier(store, Origins(), 0, 0).apply(1, value, own)
         self.assertEqual(store.callers, ["web", "web", "web", "cli", "", ""])
 
+    def test_before_there_were_callers(self) -> None:
+        """A log of before callers were told means what it meant: nobody could write rules."""
+        self.applier.apply(1, self.value(1, Set("/ctl/acl", b""), Set("/a", b"x")), Nobody())
+        self.assertEqual(self.store.rev, 1)
+        self.assertEqual(self.store.answer(Get("/a")), Value(1, b"x"))
+
     def test_words_of_the_cluster(self) -> None:
         """What a leader said of its own accord is handed on once it is applied; no batch is."""
         lapse = Lapse(("s",))

@@ -204,17 +204,17 @@ class Writing(SynchronousTestCase):
         flight = self.writes.next_batch()
         assert flight is not None
         batch = decode(stamp(flight.payload, 5))[1]
-        self.assertEqual(batch.callers, ((3, web), (1, CLUSTER), (3, cli)))
+        self.assertEqual(batch.callers, ((3, web), (1, CLUSTER), (3, cli), (2, CLUSTER)))
         self.assertEqual([one for _, one in flight.runs()], [web, web, CLUSTER, cli, CLUSTER])
 
     def test_callers_of_writes(self) -> None:
-        """Who only reads, and the cluster itself, take no room in a batch."""
+        """Who only reads takes no room in a batch."""
         web = Caller("web", "10.0.0.7:1", Level.WRITE)
         self.writes.add(Group([Set("/a", b"x")], Asked(), 10.0))
         self.writes.add(Group([Get("/a")], Asked(), 10.0, web))
         flight = self.writes.next_batch()
         assert flight is not None
-        self.assertEqual(decode(stamp(flight.payload, 5))[1].callers, ())
+        self.assertEqual(decode(stamp(flight.payload, 5))[1].callers, ((1, CLUSTER),))
 
     def test_passed_over(self) -> None:
         """A batch that came too early has to be sent again; a repeated one has not."""
