@@ -59,8 +59,9 @@ SESSION_NODES_MAX: Final = 131_072
 """Ephemeral nodes of one session: they go in one step, which must not take as long as a lease."""
 SESSION_LOCKS_MAX: Final = 16_384
 """Locks held, and places in queues, of one session."""
-LOCK_WAITERS_MAX: Final = 65_536
-"""Places in the queue of one lock."""
+LOCK_WAITERS_MAX: Final = 16_384
+"""Places in the queue of one lock: all who share it may get it in one step, which must not take
+as long as a lease."""
 OUTCOMES_PER_SESSION_MAX: Final = 1024
 """Writes with an id whose answers a session remembers; the oldest is forgotten first."""
 OUTCOME_BYTES_MAX: Final = 256 * KIB
