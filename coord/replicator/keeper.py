@@ -18,8 +18,9 @@ A session is in *jeopardy* for those who are attached here when this node cannot
 kept: what it told is not confirmed for a quarter of the timeout, or it has known of no quorum
 for so long. It is *safe* when the last that was told of it is confirmed, or, where there is
 nothing to be confirmed, when this node has caught up with what was committed and the session
-is still there. It is *expired* when its end is applied here, and not before: a leader
-that calls a session lost may be deposed before the end is chosen.
+is still there. On a node that has stopped serving every session is in jeopardy, for good. It is
+*expired* when its end is applied here, and not before: a leader that calls a session lost may
+be deposed before the end is chosen.
 
 Nothing here knows of links: time comes in, what is to be sent and who is to be called goes out.
 """
@@ -161,6 +162,7 @@ class Keeper:
         self._beat_at = 0.0
         self._silent_since: float | None = None
         self._calls: list[Call] = []
+        self._is_stopped = False
         self.is_urgent = False
 
     def __len__(self) -> int:
@@ -196,6 +198,7 @@ class Keeper:
     def _take_up(self, session: str) -> Kept:
         timeout_ms = self._timeouts_ms().get(session)
         kept = Kept(session, (timeout_ms or 0) / 1000)
+        kept.in_jeopardy = self._is_stopped
         if timeout_ms is None:
             kept.over = SessionExpired("this session is over")
         else:
@@ -217,6 +220,9 @@ class Keeper:
         """Mark a session and answer once that is confirmed."""
         if kept.over is not None:
             self._call(partial(told, kept.over))
+            return
+        if self._is_stopped:
+            self._call(partial(told, NOT_KEPT))
             return
         self.mark(kept)
         kept.keeps.append((kept.marked_at, told))
@@ -361,7 +367,11 @@ class Keeper:
         return calls
 
     def stop(self) -> None:
-        """Answer those who wait: this node keeps nothing any more."""
+        """Answer those who wait, and warn the others: this node keeps nothing any more."""
+        self._is_stopped = True
+        for kept in self._kept.values():
+            if not kept.in_jeopardy:
+                self._tell(kept, Trouble.JEOPARDY)
         for kept in self._keeping:
             for _, told in kept.keeps:
                 self._call(partial(told, NOT_KEPT))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from coord.errors import CoordError, NoSession, NotHeld, SessionExpired, Unavailable
 from coord.results import Granted
@@ -14,6 +14,8 @@ from coord.store.news import PlaceOver, SessionOver
 Told: TypeAlias = Callable[[Granted | CoordError], None]
 Call: TypeAlias = Callable[[], None]
 
+_STOPPED: Final = Unavailable("this node has stopped serving; the place in the queue is kept")
+
 
 class Places:
     """Those who wait, by session and path; ``calls`` are to be made once nothing is changing."""
@@ -22,9 +24,13 @@ class Places:
         self._store = store
         self._waiting: dict[str, dict[str, dict[Told, None]]] = {}
         self._settled: dict[tuple[str, str], Granted | CoordError] = {}
+        self._is_stopped = False
 
     def wait(self, path: str, session: str, told: Told) -> Call:
         """Tell what becomes of a place, perhaps at once; returns what ends the waiting."""
+        if self._is_stopped:
+            told(_STOPPED)
+            return _nothing
         if self._store.place(path, session) is None:
             told(self._fate(path, session))
             return _nothing
@@ -51,8 +57,8 @@ class Places:
 
     def stop(self) -> list[Call]:
         """Answer all who wait: this node learns no more of it."""
-        error = Unavailable("this node has stopped serving; the place in the queue is kept")
-        return [call for session in list(self._waiting) for call in self._end(session, error)]
+        self._is_stopped = True
+        return [call for session in list(self._waiting) for call in self._end(session, _STOPPED)]
 
     def _end(self, session: str, error: CoordError) -> list[Call]:
         paths = self._waiting.pop(session, {})

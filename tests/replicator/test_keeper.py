@@ -316,6 +316,18 @@ class Keeping(Case):
         self.keeper.stop()
         self.fire()
         self.assertEqual([type(one) for one in client.kept], [Unavailable])
+        client.keep()
+        self.fire()
+        self.assertEqual([type(one) for one in client.kept], [Unavailable, Unavailable])
+
+    def test_stopped_and_warned(self) -> None:
+        """Whose node has stopped serving is told, and so is who comes afterwards."""
+        early = Client(self.keeper, "s")
+        self.keeper.stop()
+        late = Client(self.keeper, "s")
+        self.fire()
+        for client in (early, late):
+            self.assertEqual(client.troubles, [Trouble.JEOPARDY])
 
 
 class Troubles(Case):

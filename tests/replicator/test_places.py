@@ -141,3 +141,5 @@ class PlacesTests(SynchronousTestCase):
         self.wait()
         self.call(self.places.stop())
         self.assertEqual([type(one) for one in self.told], [Unavailable])
+        self.wait()
+        self.assertEqual([type(one) for one in self.told], [Unavailable, Unavailable])
