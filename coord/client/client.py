@@ -295,10 +295,6 @@ class Client(Verbs):
             return NoServer(f"no server could be reached within {allowed}: {self._problem}")
         return Unavailable(f"no server took it within {allowed}: {self._problem}")
 
-    def give_up_lock(self, path: str) -> None:
-        """Ask for ``UNLOCK``, whatever comes of it."""
-        self.unlock(path).addErrback(lambda _: None)
-
     # -- links ------------------------------------------------------------------------------------
     def current_link(self) -> Link | None:
         """Return the link that is up."""

@@ -75,6 +75,7 @@ class Conversation:
         self._globs: dict[str, _OneGlob] = {}
         self._watching = 0
         self._tags = 0
+        self._asked = 0
         self._lifetimes: dict[Exchange, int] = {}
 
     @property
@@ -87,14 +88,20 @@ class Conversation:
         return f"{self.outstanding} outstanding {self._watching} watches"
 
     def unanswered(self) -> list[Exchange]:
-        """Return every exchange that may still be told something, watches among them."""
+        """Return every exchange that may still be told something, watches among them.
+
+        In the order in which they were asked, with a tag or without.
+        """
         held = [one for group in self._globs.values() for one in group.held]
-        return [*self._in_order, *self._tagged.values(), *held]
+        asked = sorted((*self._in_order, *self._tagged.values()), key=lambda one: one.order)
+        return [*asked, *held]
 
     # -- asking -------------------------------------------------------------------------------
     def ask(self, exchange: Exchange) -> None:
         """Send a request with the next `take_outbox`; one that was sent before begins anew."""
         exchange.begin()
+        self._asked += 1
+        exchange.order = self._asked
         if not exchange.tagged:
             self._in_order.append(exchange)
             self._outbox += exchange.lines

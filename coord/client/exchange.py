@@ -90,7 +90,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_first", "_is_astray", "_left", "command", "kind", "lines", "rows", "tag", "tagged",
+        "_first", "_is_astray", "_left", "command", "kind", "lines", "order", "rows", "tag",
+        "tagged",
     )  # fmt: skip
 
     def __init__(self, command: commands.Command, *, tagged: bool = False) -> None:
@@ -104,6 +105,8 @@ class Exchange:
         self.lines = lines(command)
         self.tagged = tagged or (kind not in _UNTAGGED and _needs_tag(write))
         self.tag = b""
+        self.order = 0
+        """Its place among all that was asked on its connection."""
         self.rows: list[Any] | None = None
 
     def begin(self) -> None:

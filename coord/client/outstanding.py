@@ -9,8 +9,10 @@ session: then it has an id and is sent again like a read.
 What was asked under a session waits until a server has taken that up. All that a link lost goes
 back to the head of the queue, in the order in which it was sent.
 
-A lock that was asked for, and that nobody waits for any more, could still be granted. So ``UNLOCK``
-goes behind it, on every link that it is asked on again, until a server has said what became of it.
+A lock that was asked for, and that nobody waits for any more, could still be granted, by a server
+that was lost, too, and does late what it was asked. So it is asked for again under its id, with an
+``UNLOCK`` behind it, until that has been answered; before that nothing else is asked of the
+same lock.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 
 from coord import commands
 from coord.client.link import Link
@@ -28,6 +32,7 @@ from coord.client.pending import Request
 from coord.client.session import Session
 from coord.errors import (
     CoordError,
+    Overloaded,
     SessionExpired,
     TimedOut,
     Unavailable,
@@ -54,8 +59,8 @@ class IServed(Protocol):
     def unserved(self, asked_at: float) -> CoordError:
         """Return why something that was asked then could not be sent in all that time."""
 
-    def give_up_lock(self, path: str) -> None:
-        """Ask for ``UNLOCK``, whatever comes of it."""
+    def request(self, command: commands.Command) -> Deferred[Any]:
+        """Ask for something more."""
 
 
 class Outstanding:
@@ -75,6 +80,7 @@ class Outstanding:
         self._held: deque[Request] = deque()
         self._open: dict[Request, None] = {}
         self._patient: dict[Request, None] = {}
+        self._unwanted: dict[Request, None] = {}
         self._expiry: IDelayedCall | None = None
 
     def __len__(self) -> int:
@@ -104,7 +110,7 @@ class Outstanding:
                 return self._queue.popleft()
             if request.is_over:
                 self._queue.popleft()
-            elif session is not None and (session.is_over or session.end_was_sent):
+            elif session is not None and _is_too_late(request, session):
                 self._orphan(request, _OVER)
             elif self._has_to_wait(request):
                 self._held.append(self._queue.popleft())
@@ -146,29 +152,26 @@ class Outstanding:
         """Forget a request that was answered."""
         self._open.pop(request, None)
         self._patient.pop(request, None)
+        if not request.is_unwanted:
+            self._unwanted.pop(request, None)
         if request.number is not None and self._queue:
             self._client.want_link()  # its place among the ids may be what others wait for
 
     def refused(self, request: Request, problem: CoordError, link: Link | None) -> None:
         """Ask again later what was not done, or is done once however often it is asked."""
-        if request.is_unwanted and not request.is_open:
-            request.settle(problem)
-            return
         request.refusal = problem
         if link is not None and isinstance(problem, Unavailable):
             self._client.no_quorum(link)
+        if request.is_unwanted:
+            request.was_refused = True
+            return
         longest = min(REDIAL_SECONDS_MIN * 2.0**request.refusals, REDIAL_SECONDS_MAX)
         seconds = longest * self._dice.uniform(0.5, 1.0)
         request.refusals = min(request.refusals + 1, 10)
         if self._clock.seconds() + seconds >= request.deadline and not request.waits_forever:
             request.fail(self._overdue(request))
         else:
-            request.again = self._clock.callLater(seconds, self._ask_again, request)
-
-    def _ask_again(self, request: Request) -> None:
-        self._submit(request)
-        if request.is_unwanted:
-            self._client.give_up_lock(request.write.path)  # type: ignore[union-attr]
+            request.again = self._clock.callLater(seconds, self._submit, request)
 
     def _expire(self) -> None:
         """End the requests whose time is over, oldest first."""
@@ -212,7 +215,34 @@ class Outstanding:
         session = request.session
         if request.locks and request.was_sent and session is not None and not session.is_over:
             request.is_unwanted = True
-            self._client.give_up_lock(request.write.path)  # type: ignore[union-attr]
+            self._unwanted[request] = None
+            session.leave(request.path)
+            self._free(request)
+
+    def _free(self, request: Request) -> None:
+        """Give up a lock, or a place, behind the request for it."""
+        if request.was_refused and request.is_unwanted:
+            request.was_refused = False
+            self._submit(request)
+        try:
+            unlocking = self._client.request(commands.Unlock(request.path))
+        except CoordError as error:
+            unlocking = fail(error)
+        unlocking.addBoth(self._freed, request)
+
+    def _freed(self, outcome: Any, request: Request) -> None:
+        """Take what became of giving it up; try again where that is not certain."""
+        session = request.session
+        again = (Unavailable, Overloaded, Unknown)
+        is_open = isinstance(outcome, Failure) and isinstance(outcome.value, again)
+        if session is None or session.is_over:
+            return
+        if is_open or (request.is_unwanted and request.was_refused):
+            request.again = self._clock.callLater(REDIAL_SECONDS_MAX, self._free, request)
+            return
+        request.is_unwanted = False
+        request.close()
+        session.left(request.path)
 
     # -- a session that comes and goes ------------------------------------------------------------
     def attached(self) -> None:
@@ -226,7 +256,7 @@ class Outstanding:
         """Settle all that was asked under a session, or have it be asked without."""
         self._queue.extendleft(reversed(self._held))
         self._held.clear()
-        for request in [*self._open, *self._patient, *self._queue]:
+        for request in [*self._open, *self._patient, *self._unwanted, *self._queue]:
             if request.session is session and (request.link is None or request.locks):
                 self._orphan(request, problem)
         if self._queue:
@@ -273,8 +303,12 @@ class Outstanding:
             self._queue.appendleft(request)
             if session is not None and request.kind is commands.Session:
                 session.end_was_sent = False
-            if request.is_unwanted:
-                self._client.give_up_lock(request.write.path)  # type: ignore[union-attr]
+
+
+def _is_too_late(request: Request, session: Session) -> bool:
+    """Say whether a request could only come behind the end of its session."""
+    is_end = request.kind is commands.Session
+    return session.is_over or (session.end_was_sent and not is_end)
 
 
 _OVER: Final = SessionExpired("the session is over")

@@ -64,6 +64,7 @@ class Request(Exchange):
     __slots__ = (
         "again", "asked_at", "client", "deadline", "deferred", "is_open", "is_unwanted", "link",
         "needs_session", "number", "refusal", "refusals", "session", "timer",
+        "was_refused",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +82,7 @@ class Request(Exchange):
         self.number: Number | None = None
         self.is_open = False
         self.is_unwanted = False
+        self.was_refused = False
         self.link: Link | None = None
         """The link it was sent by, while it waits for the answer there."""
         self.refusal: CoordError | None = None
@@ -116,6 +118,12 @@ class Request(Exchange):
         """How long it may wait for a lock."""
         write = self.write
         return write.wait_ms / 1000 if isinstance(write, commands.Lock) else 0.0
+
+    @property
+    def path(self) -> str:
+        """The node that it is about."""
+        path: str = getattr(self.write, "path")  # noqa: B009 - of a lock
+        return path
 
     @property
     def waits_forever(self) -> bool:

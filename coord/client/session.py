@@ -82,6 +82,8 @@ class Session:
         self.ids = Ids(prefix)
         self._locks: dict[str, Lock] = {}
         self._locking: set[str] = set()
+        self._leaving: dict[str, int] = {}
+        self._behind: dict[str, list[Deferred[None]]] = {}
         self._why: CoordError | None = None
         self._openers: list[Deferred[Session]] = []
         self._losers: list[Deferred[CoordError | None]] = []
@@ -266,6 +268,8 @@ class Session:
         path = command.path
         if path in self._locks or path in self._locking:
             return fail(Locked(f"{path} is held or waited for by this client already"))
+        if path in self._leaving:
+            return self._lock_later(command)
         try:
             granting = self._owner.request(command)
         except CoordError as error:
@@ -282,20 +286,49 @@ class Session:
 
         return granting.addBoth(told)
 
-    def unlock(self, path: str) -> Deferred[Any]:
+    def _lock_later(self, command: commands.Lock) -> Deferred[Lock]:
+        """Take a lock once it is certain that it was given up: else that could take it away."""
+        behind = self._behind.setdefault(command.path, [])
+        waiting: Deferred[None] = Deferred(behind.remove)
+        behind.append(waiting)
+        return waiting.addCallback(lambda _: self.lock(command))
+
+    def unlock(self, path: str, word: str | None = None) -> Deferred[Any]:
         """Have the lock at ``path`` given up, behind what was asked before."""
-        return self._owner.request(commands.Unlock(path))
+        lock = self._locks.get(path)
+        if lock is not None:
+            lock.end(None)
+        if self.is_over:
+            return fail(NoSession("the session that held it is over"))
+        unlock = commands.Unlock(path)
+        try:
+            unlocking = self._owner.request(unlock if word is None else commands.Once(word, unlock))
+        except CoordError as error:
+            return fail(error)
+        self.leave(path)
+
+        def left(outcome: Any) -> Any:
+            self.left(path)
+            return outcome
+
+        return unlocking.addBoth(left)
+
+    def leave(self, path: str) -> None:
+        """Take note that the lock at ``path`` is being given up: nobody is to take it meanwhile."""
+        self._leaving[path] = self._leaving.get(path, 0) + 1
+
+    def left(self, path: str) -> None:
+        """Take note that it was given up."""
+        self._leaving[path] -= 1
+        if not self._leaving[path]:
+            del self._leaving[path]
+            for waiting in self._behind.pop(path, []):
+                waiting.callback(None)
 
     def forget(self, lock: Lock) -> None:
         """Have nothing to do with a lock any more."""
         if self._locks.get(lock.path) is lock:
             del self._locks[lock.path]
-
-    def let_go(self, path: str) -> None:
-        """Take note that the lock at ``path``, if there is one, is being given up."""
-        lock = self._locks.get(path)
-        if lock is not None:
-            lock.end(None)
 
     def _changed(self) -> None:
         if self._living.state != "unopened" and self._unopened is not None:
@@ -317,6 +350,9 @@ class Session:
         for loser in losers:
             loser.callback(why)
         self._owner.session_over(self, why)
+        behind, self._behind = self._behind, {}
+        for waiting in [one for waiters in behind.values() for one in waiters]:
+            waiting.errback(problem)
         openers, self._openers = self._openers, []
         for opener in openers:
             opener.errback(problem)

@@ -276,10 +276,9 @@ class Verbs:
         :raises NotHeld: the session has neither.
         """
         try:
-            self.session().let_go(path)
+            return self.session().unlock(path, word)
         except CoordError as error:
             return fail(error)
-        return self._write(commands.Unlock(path), word)
 
     # -- many nodes -----------------------------------------------------------------------------
     def walk(

@@ -11,6 +11,7 @@ from coord.errors import (
     Aborted,
     Locked,
     NotHeld,
+    Overloaded,
     SessionExpired,
     TimedOut,
     Unavailable,
@@ -232,6 +233,50 @@ class Locks(SessionCase):
         self.first.coordinator.quorum = True
         self.now(lock.release())
         self.lock()
+
+    def test_again_behind(self) -> None:
+        """Who takes a lock again before it was given up for certain gets it for certain."""
+        self.now(self.client.session(timeout_seconds=60).opened())
+        lock = self.lock()
+        coordinator = self.first.coordinator
+        coordinator.holding = True
+        released = lock.release()
+        again = self.client.lock("/lock", wait_seconds=None)
+        self.advance(0.1)
+        coordinator.waiting.pop()[1]([Overloaded("full")])
+        coordinator.holding = False
+        self.advance(1)
+        self.successResultOf(released)
+        held = self.successResultOf(again)
+        self.assertGreater(held.token, lock.token)
+        self.assertEqual(self.holders_now(), held.session.id)
+
+    def test_again_after_giving_up(self) -> None:
+        """Who gives a place up and wants it again is not taken the lock away by the former."""
+        self.now(self.client.session(timeout_seconds=60).opened())
+        self.first.coordinator.holding = True
+        locking = self.client.lock("/lock", wait_seconds=None)
+        self.advance(0.1)
+        locking.cancel()
+        self.failureResultOf(locking, CancelledError)
+        again = self.client.lock("/lock", wait_seconds=None)
+        self.advance(0.1)
+        self.first.kill()
+        self.advance(2)
+        self.first.coordinator.holding = False
+        self.first.coordinator.release()
+        self.advance(2)
+        held = self.successResultOf(again)
+        self.assertTrue(held.is_held)
+        self.assertEqual(self.holders_now(), held.session.id)
+
+    def test_released_after_the_session(self) -> None:
+        """A lock whose session is over needs nothing more, and opens no other session."""
+        lock = self.lock()
+        self.now(lock.session.end())
+        self.now(lock.release())
+        self.advance(1)
+        self.assertEqual(dict(self.store.timeouts_ms), {})
 
     def test_unlock(self) -> None:
         """A lock can be given up by its path; what one does not hold cannot."""
