@@ -86,6 +86,7 @@ class Standing:
         self._gate = gate
         self._told = told
         self._key = ""
+        self._asked_as = ""
         self._timeout_ms = 0
         self._attachment: IAttachment | None = None
         self._is_own = False
@@ -116,7 +117,17 @@ class Standing:
             commands, answer = self._without_session(commands, answer)
         elif self._is_over:
             answer = partial(_answer_when_over, self._lack(), answer)
-        self._coordinator.submit(commands, answer, self.caller)
+        answered = partial(self._answered, self.caller.session, answer)
+        self._coordinator.submit(commands, answered, self.caller)
+
+    def _answered(
+        self,
+        session: str,
+        answer: Callable[[Sequence[Result]], None],
+        results: Sequence[Result],
+    ) -> None:
+        self._asked_as = session
+        answer(results)
 
     def watch(
         self, glob: Glob, after_rev: int | None, wake: Callable[[], None], lasting: bool = False
@@ -131,8 +142,12 @@ class Standing:
     def await_lock(
         self, path: str, told: Callable[[Granted | CoordError], None]
     ) -> Callable[[], None]:
-        """Wait for what becomes of this session's place in the queue of a lock."""
-        return self._coordinator.await_lock(path, self.caller.session, told)
+        """Wait for what becomes of the place in the queue of a lock that was just answered.
+
+        It is that of the session in whose name it was asked for; the connection may have taken up
+        another since.
+        """
+        return self._coordinator.await_lock(path, self._asked_as, told)
 
     def _without_session(
         self, commands: Sequence[Write | Read], answer: Callable[[Sequence[Result]], None]

@@ -174,6 +174,19 @@ class Waiting(LockCase):
         self.release()
         self.assertEqual(again.read(), b"OK 2\n")
 
+    def test_session_changed_before_answer(self) -> None:
+        """Who takes another session up meanwhile still hears what becomes of its place."""
+        self.client.ask(b"SESSION\n")
+        self.connect().ask(b"SESSION\n")
+        self.coordinator.holding = True
+        self.client.send(b"#l LOCK wait=30 /l\n#r SESSION resume=0000000000000003:key-3\n")
+        self.coordinator.waiting.reverse()  # a leader answers what only reads at once
+        self.coordinator.release()
+        self.coordinator.holding = False
+        self.assertEqual(self.client.read(), b"#r OK 0000000000000003:key-3 timeout=10\n")
+        self.release()
+        self.assertEqual(self.client.read(), b"#l OK 2\n")
+
     def test_lost_before_answer(self) -> None:
         """An answer that comes after the connection is lost starts no waiting."""
         self.client.ask(b"SESSION\n")
