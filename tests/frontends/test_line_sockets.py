@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
@@ -65,6 +65,18 @@ class Sockets(TestCase):
         came = await client.closed
         expected = b"".join(b"OK %d\n" % rev for rev in range(1, COUNT + 1)) + b"OK\n"
         self.assertTrue(came == expected)
+
+    async def test_unix(self) -> None:
+        """A client at a UNIX socket is served like others, however much it asks at once."""
+        path = self.mktemp()
+        port: Any = reactor.listenUNIX(path, LineFactory(reactor, self.coordinator))
+        self.addCleanup(port.stopListening)
+        client = Collector()
+        await connectProtocol(UNIXClientEndpoint(reactor, path), client)
+        client.transport.write(b"SET /a 1\n" * COUNT + b"QUIT\n")
+        came = await client.closed
+        self.assertEqual(came, b"".join(b"OK %d\n" % rev for rev in range(1, COUNT + 1)) + b"OK\n")
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     async def test_half_closed(self) -> None:
         """A client that closes its half at once (nc -N) gets all answers, then the end."""
