@@ -242,8 +242,17 @@ class Keeper:
         self._forget(kept)
 
     def _forget(self, kept: Kept) -> None:
-        if not kept.attached and kept.doubted_at is None and not kept.keeps:
-            self._kept.pop(kept.session, None)
+        if (
+            not kept.attached
+            and kept.doubted_at is None
+            and not kept.keeps
+            and self._is_known(kept)
+        ):
+            del self._kept[kept.session]
+
+    def _is_known(self, kept: Kept) -> bool:
+        """Say whether a session was not forgotten; one that came back is another `Kept`."""
+        return self._kept.get(kept.session) is kept
 
     # -- what the leader and the log say -------------------------------------------------------
     def renewed(self, number: int, lost: Sequence[str]) -> None:
@@ -253,7 +262,7 @@ class Keeper:
             return
         gone = frozenset(lost)
         for kept in report.kept:
-            if kept.over is not None:
+            if not self._is_known(kept):
                 continue
             if kept.session in gone:
                 self._mark_again(kept)

@@ -199,6 +199,35 @@ class Repeating(Case):
         self.fire()
         self.assertEqual(client.kept, [None])
 
+    def test_forgotten_meanwhile(self) -> None:
+        """An answer that comes after its client left says nothing to those who came since."""
+        self.answers = False
+        former = Client(self.keeper, "s")
+        self.advance(0.9)
+        first, second = self.sent
+        former.attachment.detach()
+        self.keeper.renewed(second.number, ())
+        self.assertEqual(len(self.keeper), 0)
+        client = Client(self.keeper, "s")
+        self.keeper.renewed(first.number, ())
+        del self.timeouts["s"]
+        self.keeper.over(SessionOver("s", 9, is_expired=True))
+        self.fire()
+        self.assertEqual(client.troubles, [Trouble.EXPIRED])
+
+    def test_lost_when_forgotten(self) -> None:
+        """A session that nobody here has any more is not told of for ever."""
+        self.answers = False
+        former = Client(self.keeper, "s")
+        self.advance(0.9)
+        first, second = self.sent
+        former.attachment.detach()
+        self.keeper.renewed(second.number, ())
+        self.keeper.renewed(first.number, ("s",))
+        self.sent.clear()
+        self.advance(5.0)
+        self.assertEqual(self.reported(), [])
+
     def test_new_leader(self) -> None:
         """Another leader is told at once what the one before did not confirm, and nothing else."""
         self.answers = False
