@@ -65,6 +65,7 @@ class SimulatedNode:
         governs = Governs(0, Configuration(voters=cluster.names))
         self.disk = Disk(cluster.world, options.disk, Header(governs=(governs,)))
         self.process: Process | None = None
+        self.disturbed_at: list[float] = []
         self._node: Node | None = None
         self._incarnation = 0
 
@@ -139,6 +140,7 @@ class SimulatedNode:
     def crash(self) -> None:
         """End it as SIGKILL or a power cut does."""
         assert self.process is not None, "the node is down"
+        self._disturb()
         self._cluster.world.say(f"crash {self.describe()}")
         self._cluster.world.count("crashes")
         self._cluster.world.count("elections", int(self.facts()["elections"]))
@@ -146,6 +148,10 @@ class SimulatedNode:
         self.process = self._node = None
         self.disk.crash()
         self._cluster.crashed(self.name)
+
+    def _disturb(self) -> None:
+        """Note that something happened to it that no program can do anything about."""
+        self.disturbed_at.append(self._cluster.world.now)
 
     def reboot(self) -> None:
         """Let the machine's clock begin anew; the node must be down."""
@@ -160,6 +166,7 @@ class SimulatedNode:
     def pause(self) -> None:
         """Let the process stand still."""
         assert self.process is not None
+        self._disturb()
         self._cluster.world.say(f"pause {self.describe()}")
         self._cluster.world.count("pauses")
         self.process.pause()
@@ -168,6 +175,7 @@ class SimulatedNode:
         """Let it go on."""
         assert self.process is not None
         self.process.resume()
+        self._disturb()
         self._cluster.world.say(f"resume {self.describe()}")
 
     def facts(self) -> dict[str, str]:

@@ -90,6 +90,23 @@ class Hold(msgspec.Struct, kw_only=True):
     given_up_at: float | None = None
 
 
+class Asking(msgspec.Struct, kw_only=True):
+    """One request to keep a session, as a node took it.
+
+    ``left_at`` is when its client had nothing to do with that node any more.
+    """
+
+    node: str
+    asked_at: float
+    answered_at: float | None = None
+    left_at: float | None = None
+
+    def is_open_at(self, seconds: float) -> bool:
+        """Say whether its client still waited for an answer then."""
+        answered = self.answered_at is not None and self.answered_at <= seconds
+        return not answered and not (self.left_at is not None and self.left_at <= seconds)
+
+
 class SessionLife(msgspec.Struct, kw_only=True):
     """One session as its client knows it.
 
@@ -106,6 +123,7 @@ class SessionLife(msgspec.Struct, kw_only=True):
     last_word_at: float
     troubles: list[tuple[float, str, SessionEvent]]
     ended_at: float | None = None
+    asked: list[Asking] = msgspec.field(default_factory=list)
 
     @property
     def lives_until(self) -> float:

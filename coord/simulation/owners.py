@@ -19,7 +19,7 @@ from coord.events import SessionEvent, Trouble
 from coord.replicator.interfaces import IAttachment
 from coord.results import Granted, Opened, Queued, Result, Written
 from coord.simulation.cluster import Cluster, SimulatedNode
-from coord.simulation.deeds import Deed, Hold, Ledger, SessionLife
+from coord.simulation.deeds import Asking, Deed, Hold, Ledger, SessionLife
 from coord.simulation.errands import Errands
 
 PATIENCE_SECONDS: Final = 4.0
@@ -163,6 +163,8 @@ class Owner:
         """Have nothing to do with the present node any more."""
         attachment, self._attachment = self._attachment, None
         node, self._node, self._asked = self._node, None, None
+        for asking in self._life.asked if self._life is not None else ():
+            asking.left_at = asking.left_at or self._world.now
         self._round += 1
         if attachment is not None and node is not None and node.is_up:
             self._world.schedule(0.0, node.process, attachment.detach)
@@ -186,10 +188,15 @@ class Owner:
         self._later(self._act)
 
     def _keep_there(self, life: SessionLife, sent_at: float) -> None:
-        if self._life is life and self._attachment is not None:
-            self._attachment.keep(partial(self._kept, life, sent_at))
+        if self._life is life and self._attachment is not None and self._node is not None:
+            asking = Asking(node=self._node.name, asked_at=self._world.now)
+            life.asked.append(asking)
+            self._attachment.keep(partial(self._kept, life, sent_at, asking))
 
-    def _kept(self, life: SessionLife, sent_at: float, problem: CoordError | None) -> None:
+    def _kept(
+        self, life: SessionLife, sent_at: float, asking: Asking, problem: CoordError | None
+    ) -> None:
+        asking.answered_at = self._world.now
         self._world.count("sessions not kept" if problem else "sessions kept")
         if problem is None:
             life.keeps.append(sent_at)

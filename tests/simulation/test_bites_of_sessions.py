@@ -130,6 +130,11 @@ class Bites(SynchronousTestCase):
         self.patch(Keeper, "keep", keep)
         self.hunt(10, "sessions: ", "beliefs: ", options=CALM, faults=Lonely)
 
+    def test_unwarned(self) -> None:
+        """A node that says nothing when it cannot tell whether sessions are kept."""
+        self.patch(Kept, "is_due", lambda self, seconds: False)
+        self.hunt(10, "sessions: s")
+
     def test_for_ever(self) -> None:
         """A session that nobody keeps and that nobody ends."""
         self.patch(Lapses, "_take_sessions", lambda self, now: [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from coord.commands import OpenSession, Resume
 from coord.errors import SessionExpired
@@ -10,6 +10,9 @@ from coord.events import Trouble
 from coord.results import Opened
 from coord.simulation.chronicle import Chronicle
 from coord.simulation.deeds import Ledger
+
+WARNING_SECONDS = 0.4
+"""How long a node may take to find that it is time to warn: a round of reports, and some ticks."""
 
 
 def check(chronicle: Chronicle, ledger: Ledger) -> list[str]:
@@ -44,6 +47,30 @@ def _false_words(chronicle: Chronicle, ledger: Ledger) -> Iterator[str]:
             end = chronicle.ends.get(deed.session)
             if end is None or end.seconds > deed.told_at:
                 yield f"sessions: {deed.describe()}, but {end!r}"
+
+
+def unwarned(
+    chronicle: Chronicle, ledger: Ledger, disturbed: Mapping[str, Sequence[float]]
+) -> list[str]:
+    """Return who was not told in time that a session could not be kept.
+
+    :param disturbed: when nodes stood still, went on, or died; of those nothing can be asked.
+    """
+    found = []
+    for life in ledger.lives.values():
+        end = chronicle.ends.get(life.session)
+        for asking in life.asked:
+            due = asking.asked_at + life.timeout_seconds / 4 + WARNING_SECONDS
+            is_over = end is not None and end.seconds <= due
+            moved = any(asking.asked_at <= one <= due for one in disturbed[asking.node])
+            if is_over or moved or not asking.is_open_at(due):
+                continue
+            told = [one for at, node, one in life.troubles if node == asking.node and at <= due]
+            if not told or told[-1].kind is not Trouble.JEOPARDY:
+                found.append(
+                    f"sessions: {life.client} was not told of jeopardy: {asking!r}, {told!r}"
+                )
+    return found
 
 
 def _keys(ledger: Ledger) -> Iterator[str]:
