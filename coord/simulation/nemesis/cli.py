@@ -17,6 +17,7 @@ from twisted.internet.task import LoopingCall
 from coord.simulation.nemesis.faults import NAMES
 from coord.simulation.nemesis.field import Field
 from coord.simulation.nemesis.round import Round
+from coord.simulation.processes import TooLong
 
 ROUND_SECONDS = 40.0
 SHOW_SECONDS = 0.5
@@ -43,6 +44,8 @@ class Nemesis:
             await field.open()
             while self._left_seconds() > 0:
                 await self._one_round(field)
+        except TooLong as error:
+            self._found([f"liveness: {error}"])
         finally:
             if showing.running:
                 showing.stop()
@@ -69,9 +72,13 @@ class Nemesis:
         found = await self._round.run(min(ROUND_SECONDS, max(1.0, self._left_seconds())))
         self.counts += self._round.record.counts
         self._round = None
-        self.violations += [f"round {self._number}: {one}" for one in found]
+        self._found(found)
+
+    def _found(self, violations: Sequence[str]) -> None:
+        """Take note of what was violated, and say it at once."""
         self._clear()
-        for one in found:
+        for one in violations:
+            self.violations.append(one)
             print(f"round {self._number}: {one}", flush=True)
 
     # -- what a person sees ---------------------------------------------------------------------

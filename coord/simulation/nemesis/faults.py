@@ -34,8 +34,10 @@ PROCESSES: Final = {
 }
 ROADS: Final = {
     "cut": 20,
-    "isolate": 15,
-    "silence": 15,
+    "isolate": 10,
+    "isolate_leader": 10,
+    "silence": 10,
+    "silence_leader": 10,
     "silence_one_way": 15,
     "slow": 20,
     "cut_all": 5,
@@ -156,9 +158,9 @@ class Faults:
     def _pair(self) -> tuple[Road, Road]:
         return self._field.between(*self._dice.choice(self._field.pairs()))
 
-    def _around(self) -> list[Road]:
+    def _around(self, name: str = "") -> list[Road]:
         """Return all roads from and to one node."""
-        name = self._dice.choice(self._names)
+        name = name or self._dice.choice(self._names)
         return [road for ends, road in self._field.roads.items() if name in ends]
 
     async def cut(self) -> None:
@@ -169,17 +171,21 @@ class Faults:
         """Cut a node off from all others."""
         await self._cut("nodes cut off", self._around())
 
+    async def isolate_leader(self) -> None:
+        """Cut the node that leads off: it must not answer as if it still did."""
+        await self._cut("leaders cut off", self._around(await self._leader()))
+
     async def cut_all(self) -> None:
         """Cut all nodes off from each other."""
         await self._cut("all roads cut", list(self._field.roads.values()))
 
     async def silence(self) -> None:
         """Have nothing from and to a node arrive any more, and nobody know."""
-        self._counts["nodes silenced"] += 1
-        roads = self._around()
-        for road in roads:
-            road.silence(OUT, BACK)
-        await self._mended(roads, CUT_SECONDS)
+        await self._silence("nodes silenced", self._around())
+
+    async def silence_leader(self) -> None:
+        """Have nothing from and to the node that leads arrive any more, and nobody know."""
+        await self._silence("leaders silenced", self._around(await self._leader()))
 
     async def silence_one_way(self) -> None:
         """Have nothing arrive from one node at another, but all in the other direction."""
@@ -202,6 +208,12 @@ class Faults:
         self._counts[what] += 1
         for road in roads:
             road.cut()
+        await self._mended(roads, CUT_SECONDS)
+
+    async def _silence(self, what: str, roads: Sequence[Road]) -> None:
+        self._counts[what] += 1
+        for road in roads:
+            road.silence(OUT, BACK)
         await self._mended(roads, CUT_SECONDS)
 
     async def _mended(self, roads: Sequence[Road], after: tuple[float, float]) -> None:

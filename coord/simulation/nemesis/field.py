@@ -28,6 +28,7 @@ SERVE_SECONDS: Final = 60.0
 ANSWER_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 0.1
 DISK_BYTES: Final = 96 << 20
+LAST_WORDS: Final = 600
 FILLER: Final = "filler"
 DISK_IS_FULL: Final = "database or disk is full"
 
@@ -126,6 +127,10 @@ class Field:
     def ended(self) -> list[Node]:
         """Return the nodes that ended by themselves."""
         return [node for node in self.nodes if node.name not in self.down and not node.runs()]
+
+    def last_words(self, node: Node) -> str:
+        """Return the end of a node's log."""
+        return node.log.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:]
 
     def revive(self, node: Node) -> None:
         """Start a node that ended by itself."""
@@ -243,6 +248,8 @@ class Field:
         until = self.reactor.seconds() + seconds
         for node in self.nodes:
             while not await self._serves(node):
+                if not node.runs():
+                    raise TooLong(f"{node.name} ended: {self.last_words(node)}")
                 if self.reactor.seconds() > until:
                     facts = await self.status(node)
                     raise TooLong(f"waited {seconds:.0f} s until {node.name} serves: {facts}")

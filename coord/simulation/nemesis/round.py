@@ -17,8 +17,9 @@ from coord.simulation.nemesis.clients import AGAIN_SECONDS, Register, Watcher
 from coord.simulation.nemesis.faults import PROCESSES, ROADS, Faults
 from coord.simulation.nemesis.field import Field
 from coord.simulation.nemesis.judges import differing, judge
+from coord.simulation.nemesis.keepers import TIMEOUTS_SECONDS
 from coord.simulation.nemesis.line import Lost
-from coord.simulation.nemesis.owners import TIMEOUTS_SECONDS, Owner
+from coord.simulation.nemesis.owners import Owner
 from coord.simulation.nemesis.past import Past, entries_of, events_of
 from coord.simulation.nemesis.record import Record
 from coord.simulation.processes import TooLong
@@ -94,8 +95,8 @@ class Round:
             for node in self._field.ended():
                 if node.name in self._field.excused:
                     continue
-                log = node.log.read_text(encoding="utf-8", errors="replace")
-                self.record.violations.append(f"ended: {node.name}: {log[-500:]}")
+                last_words = self._field.last_words(node)
+                self.record.violations.append(f"ended: {node.name}: {last_words}")
                 self._field.revive(node)
 
     # -- coming to rest -------------------------------------------------------------------------
