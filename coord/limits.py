@@ -62,6 +62,8 @@ SESSION_LOCKS_MAX: Final = 16_384
 LOCK_WAITERS_MAX: Final = 16_384
 """Places in the queue of one lock: all who share it may get it in one step, which must not take
 as long as a lease."""
+LOCK_HOLDERS_SHOWN: Final = 256
+"""Holders of a shared lock that ``STAT`` names, the newest; all of them might not fit in a line."""
 OUTCOMES_PER_SESSION_MAX: Final = 1024
 """Writes with an id whose answers a session remembers; the oldest is forgotten first."""
 OUTCOME_BYTES_MAX: Final = 256 * KIB

@@ -73,8 +73,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     1970, as stamped by the leader. ``size_bytes`` is ``None`` where nobody gave it
     a value. ``owner`` is the session that the node goes with, ``ttl_seconds`` how long it lives
     after a `coord.commands.Set`. Of a lock's node: ``holders`` are sessions (one, unless
-    they share it; none while a lock-delay runs), ``token`` the newest one given, ``waiting``
-    the places in the queue.
+    they share it, and of very many the newest; none while a lock-delay runs), ``token`` the newest
+    one given, ``waiting`` the places in the queue.
     """
 
     path: str

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from coord.commands import Caller, Outcome
 from coord.errors import CoordError
+from coord.limits import LOCK_HOLDERS_SHOWN
 from coord.paths import from_order_key, order_key
 from coord.results import LockPlace, LockRow, SessionRow
 from coord.store import refusals
@@ -34,10 +37,10 @@ class Standing:
         lock = self._locks.live.get(order_key(path))
         if lock is None:
             return None
-        holders = [one for one in lock.holders.values() if not one.is_lost]
         newest = next(reversed(lock.holders.values()))
-        names = tuple(one.session for one in holders)
-        return Holding(names, lock.shared, newest.token, len(lock.queue))
+        there = (one.session for one in reversed(lock.holders.values()) if not one.is_lost)
+        names = [*islice(there, LOCK_HOLDERS_SHOWN)]
+        return Holding(tuple(reversed(names)), lock.shared, newest.token, len(lock.queue))
 
     def sessions(self) -> list[SessionRow]:
         """Return the open sessions, oldest first."""

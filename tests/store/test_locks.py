@@ -15,6 +15,7 @@ from coord.errors import (
 )
 from coord.events import Event, Kind
 from coord.results import Granted, Value, Written
+from coord.store import standing
 from tests.store.users import UsersTestCase
 
 
@@ -219,6 +220,16 @@ class HeldTests(UsersTestCase):
         self.assertEqual(self.store.apply(Unlock("/l"), 1, ann), Written(4))
         for path in ("/ctl/acl", "/ctl", "/ctl/members/n1"):
             self.refused(self.lock("s1", path), Denied)
+
+    def test_very_many_holders(self) -> None:
+        """Of very many who share a lock STAT names the newest: a line is only so long."""
+        self.patch(standing, "LOCK_HOLDERS_SHOWN", 2)
+        names = [f"r{number}" for number in range(4)]
+        self.open(*names)
+        for name in names:
+            self.lock(name, "/r", shared=True, delay_ms=5 if name == "r3" else 0)
+        self.lapse("r3")
+        self.assertEqual(self.holders("/r"), ("r1", "r2"))
 
 
 class AuthorTests(UsersTestCase):
