@@ -47,6 +47,7 @@ class Chronicle:
         self.changes: list[Change] = []
         self.ends: dict[str, End] = {}
         self.begun: dict[Lifetime | Patience | Delay, float] = {}
+        self.ends_on: dict[tuple[str, str], float] = {}
         self.places_over: dict[PlaceOver, float] = {}
         self.last_rev = 0
         self._by_rev: dict[int, list[Change]] = {}
@@ -75,6 +76,7 @@ class Chronicle:
             if isinstance(one, SessionOver):
                 end = End(one.session, one.rev, one.is_expired, seconds)
                 known = self.ends.setdefault(one.session, end)
+                self.ends_on[one.session, node] = seconds
                 if (known.rev, known.is_expired) != (end.rev, end.is_expired):
                     self.violations.append(f"digests: {end!r} on {node} and {known!r}")
             elif isinstance(one, PlaceOver):

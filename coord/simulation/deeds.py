@@ -107,6 +107,14 @@ class Asking(msgspec.Struct, kw_only=True):
         return not answered and not (self.left_at is not None and self.left_at <= seconds)
 
 
+class Attached(msgspec.Struct, kw_only=True):
+    """The time in which a client with its session was connected to one node."""
+
+    node: str
+    since: float
+    until: float | None = None
+
+
 class SessionLife(msgspec.Struct, kw_only=True):
     """One session as its client knows it.
 
@@ -124,6 +132,14 @@ class SessionLife(msgspec.Struct, kw_only=True):
     troubles: list[tuple[float, str, SessionEvent]]
     ended_at: float | None = None
     asked: list[Asking] = msgspec.field(default_factory=list)
+    attached: list[Attached] = msgspec.field(default_factory=list)
+
+    def leave(self, seconds: float) -> None:
+        """Note that its client has nothing to do with the node any more that it was at."""
+        for one in self.asked:
+            one.left_at = one.left_at or seconds
+        for other in self.attached:
+            other.until = other.until or seconds
 
     @property
     def lives_until(self) -> float:

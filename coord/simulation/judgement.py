@@ -57,6 +57,7 @@ def judge(
         *logs.check(operations, chronicle, cluster.options.history_revisions),
         *logs.check_blame(ledger.deeds, chronicle),
         *sessions.check(chronicle, ledger),
+        *sessions.untold(chronicle, ledger),
         *sessions.unwarned(
             chronicle, ledger, {name: node.disturbed_at for name, node in cluster.nodes.items()}
         ),

@@ -19,7 +19,7 @@ from coord.events import SessionEvent, Trouble
 from coord.replicator.interfaces import IAttachment
 from coord.results import Granted, Opened, Queued, Result, Written
 from coord.simulation.cluster import Cluster, SimulatedNode
-from coord.simulation.deeds import Asking, Deed, Hold, Ledger, SessionLife
+from coord.simulation.deeds import Asking, Attached, Deed, Hold, Ledger, SessionLife
 from coord.simulation.errands import Errands
 
 PATIENCE_SECONDS: Final = 4.0
@@ -138,6 +138,7 @@ class Owner:
         life = self._life
         assert life is not None
         told = partial(self._troubled, life, node)
+        life.attached.append(Attached(node=node.name, since=self._world.now))
         self._attachment = node.coordinator.attach(life.session, told, own=life.own)
 
     def _move(self) -> None:
@@ -163,8 +164,8 @@ class Owner:
         """Have nothing to do with the present node any more."""
         attachment, self._attachment = self._attachment, None
         node, self._node, self._asked = self._node, None, None
-        for asking in self._life.asked if self._life is not None else ():
-            asking.left_at = asking.left_at or self._world.now
+        if self._life is not None:
+            self._life.leave(self._world.now)
         self._round += 1
         if attachment is not None and node is not None and node.is_up:
             self._world.schedule(0.0, node.process, attachment.detach)
@@ -173,6 +174,7 @@ class Owner:
         life.troubles.append((self._world.now, node.name, event))
         self._world.count(f"sessions told {event.kind.value}")
         if event.kind is Trouble.EXPIRED and self._life is life:
+            life.leave(self._world.now)
             self._attachment = None
             self._forget()
 

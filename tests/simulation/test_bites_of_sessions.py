@@ -135,6 +135,19 @@ class Bites(SynchronousTestCase):
         self.patch(Kept, "is_due", lambda self, seconds: False)
         self.hunt(10, "sessions: s")
 
+    def test_untold(self) -> None:
+        """A node that keeps the end of a session from those who are attached to it."""
+        whole = Keeper.over
+
+        def over(self: Keeper, news: Any) -> None:
+            kept = self._kept.get(news.session)
+            if kept is not None:
+                kept.attached.clear()
+            whole(self, news)
+
+        self.patch(Keeper, "over", over)
+        self.hunt(10, "sessions: nobody told")
+
     def test_for_ever(self) -> None:
         """A session that nobody keeps and that nobody ends."""
         self.patch(Lapses, "_take_sessions", lambda self, now: [])

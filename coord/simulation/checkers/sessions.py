@@ -14,6 +14,9 @@ from coord.simulation.deeds import Ledger
 WARNING_SECONDS = 0.4
 """How long a node may take to find that it is time to warn: a round of reports, and some ticks."""
 
+TELLING_SECONDS = 0.05
+"""How long a node that has applied an end may take to tell those whom it concerns."""
+
 
 def check(chronicle: Chronicle, ledger: Ledger) -> list[str]:
     """Return the promises to clients that were not kept."""
@@ -47,6 +50,21 @@ def _false_words(chronicle: Chronicle, ledger: Ledger) -> Iterator[str]:
             end = chronicle.ends.get(deed.session)
             if end is None or end.seconds > deed.told_at:
                 yield f"sessions: {deed.describe()}, but {end!r}"
+
+
+def untold(chronicle: Chronicle, ledger: Ledger) -> list[str]:
+    """Return who was not told of the end of a session on the node where it was attached."""
+    found = []
+    for life in ledger.lives.values():
+        for attached in life.attached:
+            over_at = chronicle.ends_on.get((life.session, attached.node))
+            if over_at is None or over_at <= attached.since:
+                continue
+            if attached.until is None or attached.until > over_at + TELLING_SECONDS:
+                found.append(
+                    f"sessions: nobody told {life.client} of the end at {over_at}: {life!r}"
+                )
+    return found
 
 
 def unwarned(
