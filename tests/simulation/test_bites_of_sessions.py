@@ -146,7 +146,7 @@ class Bites(SynchronousTestCase):
             whole(self, news)
 
         self.patch(Keeper, "over", over)
-        self.hunt(10, "sessions: nobody told")
+        self.hunt(25, "sessions: nobody told")
 
     def test_for_ever(self) -> None:
         """A session that nobody keeps and that nobody ends."""
