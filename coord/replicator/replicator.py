@@ -93,6 +93,7 @@ class Replicator:
         self._tick_call: IDelayedCall | None = None
         self._fault: str | None = None
         self._is_broken = False
+        self._is_replaying = False
         self._imaging = Imaging(
             reactor,
             journal,
@@ -152,7 +153,9 @@ class Replicator:
     # -- life -----------------------------------------------------------------------------
     def start(self) -> None:
         """Apply what the journal knows to be chosen, then take part."""
+        self._is_replaying = True
         self._obey(self._replica.start(self.now()))
+        self._is_replaying = False
         self.sessions.start()
         self._tick()
 
@@ -308,6 +311,8 @@ class Replicator:
         self._imaging.applied(chosen.slot, size_of(chosen.value))
         if outcome is not None:
             self._landed(outcome)
+        if self._is_replaying:
+            self.store.news()  # old by now: nobody is told, and a log has more than fits in memory
         self._answer_ready()
 
     def _landed(self, outcome: Outcome) -> None:

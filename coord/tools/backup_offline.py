@@ -74,6 +74,7 @@ def _apply(applier: Applier, offline: Offline, undecided: bool) -> int:
             left.append(vote)
             break
         applier.apply(vote.slot, vote.value, _Nobody())
+        applier.store.news()  # for the owner of a store that lives
         if membership is not None and not isinstance(vote.value, bytes):
             membership.learn(vote.slot, vote.value)
     return len(left) + sum(1 for _ in votes)

@@ -10,7 +10,9 @@ from coord.journal.memory import MemoryDisk
 from coord.paths import Glob
 from coord.paxos.durable import Save
 from coord.paxos.messages import Accept, Accepted
+from coord.replicator.sessions import Sessions
 from coord.results import Value, Written
+from coord.store.news import News
 from coord.wire import peer as wire
 from coord.wire.values import decode
 from tests.replicator.case import Case
@@ -250,6 +252,25 @@ class Leaders(Case):
         self.advance(0.5)
         self.assertEqual({self.fact(name, "digest") for name in self.nodes},
                          {self.fact("n1", "digest")})  # fmt: skip
+
+    def test_restart_forgets_news(self) -> None:
+        """What a log tells when it is replayed is not kept: there may be very much of it."""
+        self.found()
+        for _ in range(20):
+            self.submit("n1", Set("/a", b"x", ttl_ms=60_000))
+            self.advance(0.1)
+        self.crash("n1")
+        left: list[News] = []
+        begin = Sessions.start
+
+        def start(sessions: Sessions) -> None:
+            left.extend(sessions._store.news())
+            begin(sessions)
+
+        self.patch(Sessions, "start", start)
+        node = self.start("n1")
+        self.assertGreater(node.replicator.store.rev, self.base + 10)
+        self.assertEqual((left, len(node.replicator.sessions.spans)), ([], 1))
 
 
 class Faults(Case):
