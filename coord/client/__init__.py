@@ -22,8 +22,9 @@ How it is built, from the bottom up: `requests` and `replies` turn values into b
 `exchange` is one request and what its replies come to; `conversation` is one connection without
 the connection; `link` puts it on a transport; `dialler` decides whom to dial and when;
 `following` is a watch, and `life` and `session` are a session, that outlive their servers; `ids`
-lets writes be sent again and be done once; and `client` has the queue of requests and decides what
-becomes of those that a server took with it. Errors that a server says are in `coord.errors`.
+lets writes be sent again and be done once; `outstanding` has the queue of requests, each one
+`pending`, and decides what becomes of those that a server took with it; and `client` wires them
+together. Errors that a server says are in `coord.errors`.
 """
 
 from __future__ import annotations
