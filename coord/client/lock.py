@@ -102,8 +102,9 @@ class Lock:
     def _unlocked(self, outcome: object) -> None:
         unlocking, self._unlocking = self._unlocking or [], None
         problem = getattr(outcome, "value", None)
-        if problem is None or isinstance(problem, NotHeld | NoEntry | NoSession | SessionExpired):
-            self._is_free = True
+        gone = (NotHeld, NoEntry, NoSession, SessionExpired)
+        if problem is None or isinstance(problem, gone) or self._session.is_over:
+            self._is_free = True  # or goes with its session
             for done in unlocking:
                 done.callback(None)
         else:

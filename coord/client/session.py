@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 
 from coord import commands
 from coord.client.ids import Ids
@@ -266,6 +267,9 @@ class Session:
     def lock(self, command: commands.Lock) -> Deferred[Lock]:
         """Take a lock, or wait for it; see `Verbs.lock`."""
         path = command.path
+        self.check()
+        if self.is_over:
+            return fail(self._why or NoSession("the session was ended"))
         if path in self._locks or path in self._locking:
             return fail(Locked(f"{path} is held or waited for by this client already"))
         if path in self._leaving:
@@ -280,6 +284,9 @@ class Session:
             self._locking.discard(path)
             if not isinstance(outcome, Granted):
                 return outcome
+            if self.is_over:  # in the moment between: it is another session's, and not wanted
+                self._owner.request(commands.Unlock(path)).addErrback(lambda _: None)
+                return Failure(SessionExpired("the session was lost meanwhile"))
             lock = Lock(self, path, outcome.token, shared=command.shared)
             self._locks[path] = lock
             return lock
@@ -298,6 +305,7 @@ class Session:
         lock = self._locks.get(path)
         if lock is not None:
             lock.end(None)
+        self.check()
         if self.is_over:
             return fail(NoSession("the session that held it is over"))
         unlock = commands.Unlock(path)

@@ -270,6 +270,22 @@ class Locks(SessionCase):
         self.assertTrue(held.is_held)
         self.assertEqual(self.holders_now(), held.session.id)
 
+    def test_session_lost_behind(self) -> None:
+        """Who waits to take a lock again hears of it where the session is lost before that."""
+        lock = self.lock()
+        self.first.coordinator.holding = self.second.coordinator.holding = True
+        released = lock.release()
+        again = self.client.lock("/lock", wait_seconds=None)
+        self.advance(0.1)
+        self.first.kill()
+        self.second.kill()
+        self.advance(9)
+        self.failureResultOf(again, SessionExpired)
+        self.successResultOf(released)
+        self.first.start()
+        self.advance(3)
+        self.assertNotIn("/lock", [row.path for row in self.store.locks() if row.queue])
+
     def test_released_after_the_session(self) -> None:
         """A lock whose session is over needs nothing more, and opens no other session."""
         lock = self.lock()
