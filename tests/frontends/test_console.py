@@ -10,6 +10,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
+from coord.commands import Caller, Lock, OpenSession
 from coord.frontends.console import server as console
 from coord.frontends.console.words import Words
 from tests.frontends.console_case import ConsoleCase, Visit
@@ -177,6 +178,27 @@ class Scripts(ConsoleCase):
         self.assertEqual(visit.exec("step_down n2").status, 2)
         done = visit.exec("step_down n1")  # it is alone, so nobody could lead instead
         self.assertIn(b"no other voter", done.err)
+
+    def test_end_session_is_meant(self) -> None:
+        """An operator ends a session whose client is lost; a script says that it means it."""
+        lost = "5f0e9a3c71d2b846"
+        holder = Caller("anonymous", "10.0.0.7:1", session=lost)
+        coordinator = self.nodes["n1"].coordinator
+        coordinator.submit(
+            [OpenSession(lost, bytes(32), 86_400_000), Lock("/l")], lambda _: None, holder
+        )
+        self.advance(0.05)
+        visit = self.visit()
+        self.assertIn(b"no session", visit.exec("end_session 00").err)
+        done = visit.exec(f"end_session {lost}")
+        self.assertEqual(done.status, 1)
+        self.assertIn(b"0 nodes and 1 locks", done.err)
+        self.assertEqual(visit.exec(f"end_session {lost} perhaps").status, 2)
+        self.assertEqual(self.visit(self.reader).exec(f"end_session {lost} really").status, 1)
+        self.assertIn("/l", [row.path for row in coordinator.locks()])
+        self.assertEqual(visit.exec(f"end_session {lost} really").status, 0)
+        self.advance(0.05)
+        self.assertEqual((coordinator.locks(), coordinator.sessions()), ([], []))
 
     def test_watch(self) -> None:
         """A watch tells what happens until it is ended, and then leaves nothing behind."""

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 import coord
 from coord import paths
-from coord.commands import Caller, Get, List, Walk
+from coord.commands import Caller, EndSession, Get, List, Walk
 from coord.errors import BadRequest, CoordError, Denied, IsDirectory
 from coord.events import Event
 from coord.frontends.console.colours import clean
@@ -118,6 +118,7 @@ class Words:
                 Word(self.journal, "journal", is_change=False),
                 Word(self.trace, "trace, or trace('beats')", is_change=False),
                 Word(self.step_down, "step_down()", is_change=True),
+                Word(self.end_session, "end_session('id')", is_change=True),
                 Word(self.help, "help, or help('word')", is_change=False),
             )
         }
@@ -266,6 +267,26 @@ class Words:
             f"Say step_down {name} to mean it.",
         )
 
+    def end_session(self, session: str, meant: str = "") -> Output:
+        """End a session whose client is lost, and with it its nodes and locks; asks first."""
+        if not self._is_operator:
+            return Answer(["DENIED: a reader's key does not allow this"], FAILED)
+        name = str(session)
+        found = [one for one in self._subjects.coordinator.sessions() if one.session == name]
+        if not found:
+            return Answer([f"there is no session {clean(name)}; sessions shows them all"], FAILED)
+        if meant not in ("", "really"):
+            raise BadRequest(f"{meant!r} is not 'really'")
+        if meant:
+            return self._ended(name)
+        (one,) = found
+        return Question(
+            f"{name} of {clean(one.author)} has {one.nodes} nodes and {len(one.locks)} locks;"
+            " its client may still be there and believe in them. End it?",
+            lambda: self._ended(name),
+            f"Say end_session {name} really to mean it.",
+        )
+
     def help(self, word: str | Word = "") -> Answer:
         """Tell what the words do, or one of them."""
         if not word:
@@ -283,6 +304,11 @@ class Words:
             return Answer([f"not done: {problem}"], FAILED)
         name = self._account.identity.node
         return Answer([f"{name} leads no more; members tells who does in a moment"])
+
+    def _ended(self, session: str) -> Answer:
+        """Propose the end of a session; whether it comes to it, a moment will show."""
+        self._subjects.coordinator.submit([EndSession(session)], lambda _: None, self._caller)
+        return Answer([f"the end of {session} is on its way; sessions tells when it is gone"])
 
     def _read(self, *reads: Get | Walk | List) -> Sequence[Result]:
         answers: list[Sequence[Result]] = []
