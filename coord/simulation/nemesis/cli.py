@@ -42,6 +42,7 @@ class Nemesis:
         try:
             self._begin(field, showing)
             await field.open()
+            self._ends_at = self._reactor.seconds() + 60 * self._given.minutes
             while self._left_seconds() > 0:
                 await self._one_round(field)
         except TooLong as error:
@@ -55,7 +56,6 @@ class Nemesis:
         return 1 if self.violations else 0
 
     def _begin(self, field: Field, showing: LoopingCall) -> None:
-        self._ends_at = self._reactor.seconds() + 60 * self._given.minutes
         print(f"seed {self._given.seed}, {self._given.nodes} nodes in {field.folder}", flush=True)
         if field.disk is None:
             print(f"skipped: full disks (no tmpfs here: {field.why_no_disk})", flush=True)

@@ -18,6 +18,7 @@ from typing import Any, Final
 from twisted.internet.task import deferLater
 
 from coord import commands
+from coord.errors import Overloaded, Unavailable
 from coord.results import Items, Point
 from coord.simulation.nemesis.line import Lost, dial
 from coord.simulation.nemesis.roads import Road
@@ -25,7 +26,7 @@ from coord.simulation.ports import HOST
 from coord.simulation.processes import Cluster, Node, TooLong
 
 SERVE_SECONDS: Final = 60.0
-ANSWER_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.1
 DISK_BYTES: Final = 96 << 20
 LAST_WORDS: Final = 600
@@ -233,6 +234,20 @@ class Field:
             return await line.ask(command, ANSWER_SECONDS)
         finally:
             line.hang_up()
+
+    async def insist(self, node: Node, command: commands.Command) -> Any:
+        """Return what a node answers, asked again while it has no answer; raises `TooLong`."""
+        until = self.reactor.seconds() + SERVE_SECONDS
+        told: Any = None
+        while self.reactor.seconds() < until:
+            try:
+                told = await self.ask(node, command)
+            except Lost as lost:
+                told = lost
+            if not isinstance(told, Lost | Unavailable | Overloaded):
+                return told
+            await self.sleep(LOOK_SECONDS)
+        raise TooLong(f"{node.name} was asked {command!r} for {SERVE_SECONDS:.0f} s, and {told!r}")
 
     async def status(self, node: Node) -> dict[str, str]:
         """Return what a node tells of itself; nothing where it does not."""

@@ -13,7 +13,7 @@ from coord.results import Entry
 from coord.simulation.chronicle import Change, Chronicle, End
 from coord.simulation.deeds import Ledger
 from coord.simulation.nemesis.field import Field
-from coord.simulation.nemesis.line import Lost, dial
+from coord.simulation.nemesis.line import dial
 from coord.simulation.processes import Node, TooLong
 
 TELL_SECONDS: Final = 60.0
@@ -90,12 +90,8 @@ async def events_of(field: Field, node: Node, after_rev: int, last: bytes) -> li
 
 
 async def entries_of(field: Field, node: Node, after_rev: int) -> list[Entry]:
-    """Return what ``LOG`` tells of a round; raises `Lost`."""
-    line = await dial(field.reactor, node.line_port, lambda _: None, lambda _: None)
-    try:
-        told = await line.ask(Log("/**"), TELL_SECONDS)
-    finally:
-        line.hang_up()
+    """Return what ``LOG`` tells of a round; raises `TooLong`."""
+    told = await field.insist(node, Log("/**"))
     if not isinstance(told, Entries):
-        raise Lost(f"{node.name} answered LOG with {told!r}")
+        raise TooLong(f"{node.name} answered LOG with {told!r}")
     return [entry for entry in told.entries if entry.rev > after_rev]

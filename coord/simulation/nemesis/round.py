@@ -32,6 +32,7 @@ SILENCE_SECONDS: Final = 2 * max(TIMEOUTS_SECONDS) + EXPIRY_GRACE_SECONDS + 10.0
 """How long what belongs to a session may be there after its client fell silent: its timeout, once
 more from when another began to lead, the grace, and a slow machine."""
 PROBE: Final = "/probe"
+WRITES_MAX: Final = 20
 
 
 class Round:
@@ -74,9 +75,9 @@ class Round:
 
     async def _rev(self) -> int:
         """Return the revision at which the round begins."""
-        told = await self._field.ask(self._field.nodes[0], commands.Sync())
+        told = await self._field.insist(self._field.nodes[0], commands.Sync())
         if not isinstance(told, Point):
-            raise Lost(f"SYNC was answered {told!r}")
+            raise TooLong(f"SYNC was answered {told!r}")
         return told.rev
 
     async def _faults(self, seconds: float) -> None:
@@ -141,7 +142,7 @@ class Round:
                 if facts.get(what) != "0"
             ]
             for glob in ("/e/**", "/l/**"):
-                page = await self._field.ask(node, commands.Walk(glob))
+                page = await self._field.insist(node, commands.Walk(glob))
                 rows = page.rows if isinstance(page, Page) else (page,)
                 found += [f"{node.name} has {row!r}, and its session is over" for row in rows]
         return found
@@ -150,15 +151,22 @@ class Round:
         """Write what is known to be the last of the round; return its value."""
         writer = Register("probe", self._field, self.record, self._die())
         try:
-            for number in range(100):
+            for number in range(WRITES_MAX):
                 value = f"last.{self.record.number}.{number}".encode()
-                await writer.connect()
-                if isinstance(await writer.operate(commands.Set(PROBE, value)), Written):
+                if await self._is_written(writer, commands.Set(PROBE, value)):
                     return value
-                writer.leave()
         finally:
             writer.stop()
         raise TooLong("nobody takes the last write")
+
+    async def _is_written(self, writer: Register, command: commands.Set) -> bool:
+        try:
+            await writer.connect()
+            return isinstance(await writer.operate(command), Written)
+        except Lost:
+            return False
+        finally:
+            writer.leave()
 
     async def _digests(self) -> list[str]:
         """Return what is wrong with the digests once all nodes have applied the same."""
