@@ -163,7 +163,7 @@ def no_outcome(word: str) -> NoEntry:
 # -- locks ------------------------------------------------------------------------------
 def locked(path: str) -> Locked:
     """Say that the lock is not the caller's."""
-    return Locked(f"{_shown(path)} is locked")
+    return Locked(f"{_shown(path)} is locked; STAT tells by which session, BLAME by whom")
 
 
 def held_otherwise(path: str, shared: bool) -> Locked:

@@ -49,7 +49,8 @@ class HeldTests(UsersTestCase):
     def test_not_waiting(self) -> None:
         """Who does not want to wait is told that it is locked, and nothing is changed."""
         self.token("s1", "/l", b"1")
-        self.assertEqual(self.refused(self.lock("s2", "/l", b"2"), Locked), "/l is locked")
+        told = self.refused(self.lock("s2", "/l", b"2"), Locked)
+        self.assertEqual(told, "/l is locked; STAT tells by which session, BLAME by whom")
         self.assertEqual(self.get("/l"), Value(1, b"1"))
 
     def test_given_up(self) -> None:
