@@ -39,8 +39,8 @@ class Draft:
     """
 
     __slots__ = (
-        "_doubtful", "_gone", "_kin", "_live", "_made", "_records", "_sequences", "_taken", "_tree",
-        "left", "lost", "owned", "rev", "then", "time_ms",
+        "_back", "_below", "_doubtful", "_gone", "_kin", "_live", "_made", "_records",
+        "_sequences", "_taken", "_tree", "left", "lost", "owned", "rev", "then", "time_ms",
     )  # fmt: skip
 
     def __init__(self, tree: Tree, sequences: Sequences, rev: int, time_ms: int) -> None:
@@ -57,6 +57,8 @@ class Draft:
         self._doubtful: dict[str, Mark] = {}
         self._kin: dict[str, list[int]] = {}
         self._made: Order | None = None
+        self._back: dict[str, None] = {}
+        self._below: dict[str, list[str]] = {}
         self._gone: dict[str, int] = {}
         self._taken: list[str] = []
 
@@ -88,15 +90,17 @@ class Draft:
 
     def below(self, key: str) -> list[str]:
         """Return the keys of all nodes below one, in path order."""
-        tree, live, records = self._tree, self._live, self._records
         start, until = key + "\0", key + "\x01"
-        keys = tree.order.span(start, until, len(live) + len(tree.past))
-        if not records:
-            return [one for one in keys if one in live]
-        made = self._made_in_order().span(start, until, len(records))
-        if made:
-            keys = sorted({*keys, *made})
-        return [one for one in keys if self.get(one) is not None]
+        known = self._below.get(key)
+        if known is None:
+            known = self._tree.order.living(start, until, self._live)
+        if not self._records:
+            return known
+        # What is lost is not looked at again, or a transaction could look at a tree for each line.
+        keys = self._below[key] = [one for one in known if self.get(one) is not None]
+        new = self._made_in_order().span(start, until, len(self._records))
+        new += [one for one in self._back if start < one < until and self.get(one) is not None]
+        return sorted({*keys, *new}) if new else keys
 
     def _made_in_order(self) -> Order:
         """Return the keys of the nodes that only the draft has; kept up from now on."""
@@ -149,6 +153,7 @@ class Draft:
         gone = self._records.get(key)
         if gone is not None:  # it comes back
             self._doubtful[key] = gone.mark
+            self._back[key] = None
         self._records[key] = version
         if self._made is not None and key not in self._live:
             self._made.add(key)

@@ -183,6 +183,8 @@ class Tree:
             self.keep(old)
         elif key not in self.past:
             self.order.add(key)
+        else:
+            self.order.revive(key)
         self.live[key] = version
 
     def bury(self, stones: list[Version]) -> list[Version]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from coord.commands import Delete, Look, OpenSession, Part, Set
 from coord.results import Committed, Written
+from coord.store import order
 from coord.store.draft import Draft
+from coord.store.order import Order
 from coord.store.sessions import Sessions
 from coord.store.state import State
 from coord.store.tree import Tree
 from tests.store.users import UsersTestCase, named
+
+_LIVING = Order.living
 
 
 class CountedOrder(OrderedDict[str, Any]):
@@ -53,6 +57,24 @@ class CountingTestCase(UsersTestCase):
             return original(*arguments, **named)
 
         return counted
+
+
+class CountedNodes:
+    """Says of keys whether a node is there, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.live: Container[str] = ()
+        self.asked = 0
+
+    def __contains__(self, key: object) -> bool:
+        """Say whether one is there."""
+        self.asked += 1
+        return key in self.live
+
+    def living(self, keys: Order, start: str, until: str, live: Container[str]) -> list[str]:
+        """Do what `Order.living` does."""
+        self.live = live
+        return _LIVING(keys, start, until, self)
 
 
 class PlainTests(CountingTestCase):
@@ -208,6 +230,33 @@ class TransactionCostTests(CountingTestCase):
         self.assertEqual(self.together(*parts), Committed(2))
         self.assertLess(looks["get"], 40 * 400)
         self.assertEqual(self.store.node_count, 1)
+
+    def test_trees_that_were(self) -> None:
+        """To delete a tree costs no look at what was in it and went long ago."""
+        self.patch(order, "_BLOCK_KEYS_MAX", 16)
+        for number in range(1000):
+            self.set(f"/q/{number:04}")
+            self.delete(f"/q/{number:04}")
+        self.set("/q/x")
+        live = CountedNodes()
+        self.patch(Order, "living", lambda *what: live.living(*what))
+        self.do("", Delete("/q", tree=True))
+        self.assertGreater(live.asked, 900)
+        live.asked = 0
+        self.set("/q/y")
+        self.do("", Delete("/q", tree=True))
+        self.assertLess(live.asked, 50)
+
+    def test_tree_again_and_again(self) -> None:
+        """Nor does each line of a transaction look at all that an earlier one deleted."""
+        for number in range(1000):
+            self.set(f"/q/{number:04}")
+        calls = self.count(Draft, "get")
+        lines: list[Part] = []
+        for _ in range(100):
+            lines += Set("/q/0007", b""), Delete("/q", tree=True)
+        assert isinstance(self.together(*lines), Committed)
+        self.assertLess(calls["get"], 10_000)
 
     def test_nothing_left_behind(self) -> None:
         """What was aborted leaves nothing at all."""

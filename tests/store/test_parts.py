@@ -42,6 +42,29 @@ class OrderTests(SynchronousTestCase):
             self.assertEqual(blocks.span(start, until, count), expected)
             self.assertEqual(len(blocks), len(plain))
 
+    @CALM
+    @given(dice)
+    def test_living(self, random: Random) -> None:
+        """Those that live are found among the others, whatever comes, goes and comes back."""
+        blocks, plain, live = Order(), list[str](), set[str]()
+        for _ in range(300):
+            key = f"{random.randrange(60):02d}"
+            if key not in plain:
+                blocks.add(key)
+                plain = sorted([*plain, key])
+                live.add(key)
+            elif key in live:
+                live.remove(key)
+            elif random.random() < 0.3:
+                blocks.revive(key)
+                live.add(key)
+            else:
+                blocks.remove(key)
+                plain.remove(key)
+            start, until = f"{random.randrange(60):02d}", f"{random.randrange(70):02d}"
+            expected = [key for key in plain if start <= key < until and key in live]
+            self.assertEqual(blocks.living(start, until, live), expected)
+
     def test_appended(self) -> None:
         """Keys added in their order leave full blocks behind."""
         keys = Order()
