@@ -41,6 +41,7 @@ REST_SECONDS = 1.0
 POLL_SECONDS = 0.01
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_WANTING_AN_END = (signal.SIGTERM, signal.SIGHUP)
 _PASSED_OVER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTTOU)
 
 
@@ -242,6 +243,8 @@ class Guard:
             self._last_resort.wind(self._deadline.dead_at)
         elif word == b"signal":
             self._send(int(argument))
+            if int(argument) in _WANTING_AN_END:
+                self._send(signal.SIGCONT)  # who is stopped would not take it in
         elif word == b"lost":
             self._deadline.end(LOST_SECONDS)
 

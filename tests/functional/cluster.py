@@ -11,7 +11,9 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable
+from functools import cache
 
 from coord.simulation import processes
 from coord.simulation.ports import HOST, free_base, free_ports
@@ -38,6 +40,7 @@ __all__ = [
     "eventually",
     "free_base",
     "free_ports",
+    "shared",
     "surroundings",
     "twistd",
 ]
@@ -48,3 +51,20 @@ class Cluster(processes.Cluster):
 
     def __init__(self, size: int = 3, options: Iterable[str] = ()) -> None:
         super().__init__(size, options, make_cluster)
+
+
+@cache
+def _lasting(size: int) -> Cluster:
+    cluster = Cluster(size)
+    atexit.register(cluster.close)
+    return cluster
+
+
+def shared(size: int) -> Cluster:
+    """Return the cluster of so many nodes that tests of this process share; all of it runs.
+
+    It holds whatever those before have left. A test may kill nodes, and lets none stay frozen.
+    """
+    cluster = _lasting(size)
+    cluster.start()
+    return cluster

@@ -24,9 +24,9 @@ from tests.functional.cluster import (
     HOST,
     PATIENCE_SECONDS,
     ROOT,
-    Cluster,
     Node,
     eventually,
+    shared,
     surroundings,
 )
 
@@ -42,17 +42,16 @@ with open(sys.argv[1] + "/" + os.environ["COORD_TOKEN"], "a", buffering=1) as fi
 
 
 class LockCase(SynchronousTestCase):
-    """A cluster, and commands that hold locks of it."""
+    """A cluster that all tests share, and commands that hold locks of it, each test its own."""
 
     size = 1
 
     def setUp(self) -> None:
-        """Start a cluster, and have a folder for what commands leave."""
+        """See to it that the cluster is whole, and have a folder for what commands leave."""
         self.folder = Path(tempfile.mkdtemp(prefix="coord-test-"))
         self.addCleanup(rmtree, self.folder, ignore_errors=True)
-        self.cluster = Cluster(self.size)
-        self.addCleanup(self.cluster.close)
-        self.cluster.start()
+        self.cluster = shared(self.size)
+        self.path = f"/{self.id().rpartition('.')[2]}"
 
     def begin(self, *words: str, nodes: list[Node] | None = None) -> subprocess.Popen[str]:
         """Start ``coord`` in a process group of its own."""
@@ -88,29 +87,39 @@ class LockCase(SynchronousTestCase):
         """Run one to its end."""
         return self.end(self.begin(*words))
 
+    def run_all(self, *commands: tuple[str, ...]) -> list[tuple[int, str, str]]:
+        """Run several at one time to their ends."""
+        return [self.end(process) for process in [self.begin(*words) for words in commands]]
+
     def working(self, path: str, *words: str, seconds: float = 60.0) -> subprocess.Popen[str]:
         """Start a command that notes when it runs, under a lock."""
-        work = (sys.executable, "-c", WORK, str(self.folder), str(seconds))
+        notes = self.notes(path)
+        notes.mkdir(exist_ok=True)
+        work = (sys.executable, "-I", "-S", "-c", WORK, str(notes), str(seconds))
         return self.begin("lock", path, *words, "--", *work)
 
-    def runs(self) -> list[tuple[float, float, int]]:
-        """Return of each command when it was first and last seen to run, and its id."""
+    def notes(self, path: str) -> Path:
+        """Return the folder for what commands under a lock note."""
+        return self.folder / path.replace("/", "-")
+
+    def runs(self, path: str) -> list[tuple[float, float, int]]:
+        """Return of each command under a lock when it was first and last seen, and its id."""
         found = []
-        for path in self.folder.iterdir():
-            lines = [line.split() for line in path.read_text().splitlines()]
+        for file in self.notes(path).iterdir():
+            lines = [line.split() for line in file.read_text().splitlines()]
             times = [float(line[0]) for line in lines if len(line) == 2]
             if times:
                 found.append((times[0], times[-1], int(lines[0][1])))
         return sorted(found)
 
-    def started(self, count: int) -> int:
-        """Wait until so many commands have run; return the id of the last."""
-        eventually(lambda: len(self.runs()) >= count, f"{count} commands run")
-        return self.runs()[-1][2]
+    def started(self, count: int, path: str) -> int:
+        """Wait until so many commands have run under a lock; return the id of the last."""
+        eventually(lambda: len(self.runs(path)) >= count, f"{count} commands run")
+        return self.runs(path)[-1][2]
 
-    def see_that_none_overlap(self) -> None:
-        """See that at no time two commands ran."""
-        for (_, end, one), (begin, _, two) in pairwise(self.runs()):
+    def see_that_none_overlap(self, path: str) -> None:
+        """See that at no time two commands ran under one lock."""
+        for (_, end, one), (begin, _, two) in pairwise(self.runs(path)):
             self.assertLess(end, begin, f"{one} ran on while {two} did")
 
 
@@ -120,96 +129,124 @@ class Locks(LockCase):
     def test_command(self) -> None:
         """The command has token and path, its status is handed on, and the lock is free after."""
         script = "echo $COORD_LOCK; test $COORD_TOKEN -gt 0 && exit 7"
-        status, out, _ = self.run_coord("lock", "/l/a b", "--", "sh", "-c", script)
-        self.assertEqual((status, out), (7, "/l/a%20b\n"))
-        self.assertEqual(self.run_coord("stat", "/l/a b")[0], 1)
-        self.assertEqual(self.run_coord("lock", "/l", "--", "sh", "-c", "kill -9 $$")[0], 137)
-        self.assertEqual(self.run_coord("lock", "/l", "--", "/no/such")[0], 127)
+        done, killed, missing = self.run_all(
+            ("lock", "/l/a b", "--", "sh", "-c", script),
+            ("lock", "/l/c", "--", "sh", "-c", "kill -9 $$"),
+            ("lock", "/l/d", "--", "/no/such"),
+        )
+        self.assertEqual(done[:2], (7, "/l/a%20b\n"))
+        self.assertEqual((killed[0], missing[0]), (137, 127))
+        self.assertTrue(self.cluster.nodes[0].ask("LIST /l").startswith("ERR NOENT"))
 
     def test_usage(self) -> None:
         """Without a command, or with a path that is none, nothing is asked."""
-        for words in (("lock", "/l"), ("lock", "/l", "--"), ("lock", "l", "--", "true")):
-            status, _, err = self.run_coord(*words)
+        wrong = (("lock", "/l"), ("lock", "/l", "--"), ("lock", "l", "--", "true"))
+        for status, _, err in self.run_all(*wrong):
             self.assertEqual((status, err.count("\n")), (2, 1), err)
 
     def test_signals(self) -> None:
         """What ``coord`` is told to end by is told to the command, whose status counts."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        processes = []
+        for number in numbers:
             script = f"trap 'exit {number}' {number.name[3:]}; echo up; while :; do sleep 0.1; done"
-            process = self.begin("lock", "/l", "--", "sh", "-c", script)
+            processes.append(self.begin("lock", f"{self.path}/{number}", "--", "sh", "-c", script))
+        for number, process in zip(numbers, processes, strict=True):
             assert process.stdout is not None
             self.assertEqual(process.stdout.readline(), "up\n")
             process.send_signal(number)
+        for number, process in zip(numbers, processes, strict=True):
             self.assertEqual(self.end(process)[0], number)
+
+    def test_stopped_command_ends(self) -> None:
+        """A command that is stopped, as by reading a terminal in the background, can be ended."""
+        process = self.begin("lock", self.path, "--", "sh", "-c", "echo up; kill -TTIN $$")
+        assert process.stdout is not None
+        self.assertEqual(process.stdout.readline(), "up\n")
+        process.terminate()
+        self.assertEqual(self.end(process)[0], 128 + signal.SIGTERM)
 
     def test_not_had(self) -> None:
         """Who does not want to wait, or not for ever, is told that it is held: status 1."""
-        self.working("/l", "--shared")
-        self.started(1)
-        self.assertEqual(self.run_coord("lock", "/l", "--shared", "--", "true")[0], 0)
-        status, _, err = self.run_coord("lock", "/l", "--wait", "0", "--", "true")
-        self.assertEqual((status, err.split()[1]), (1, "LOCKED"))
-        status, _, err = self.run_coord("lock", "/l", "--wait", "0.5", "--", "true")
-        self.assertEqual((status, err.split()[1]), (1, "TIMEOUT"))
+        self.working(self.path, "--shared", "--timeout", "3")
+        self.started(1, self.path)
+        sharing, at_once, later = self.run_all(
+            ("lock", self.path, "--shared", "--", "true"),
+            ("lock", self.path, "--wait", "0", "--", "true"),
+            ("lock", self.path, "--wait", "0.5", "--", "true"),
+        )
+        self.assertEqual(sharing[0], 0)
+        self.assertEqual((at_once[0], at_once[2].split()[1]), (1, "LOCKED"))
+        self.assertEqual((later[0], later[2].split()[1]), (1, "TIMEOUT"))
 
     def test_interrupted_in_line(self) -> None:
         """Who gives up waiting gives up the place in line."""
-        first = self.working("/l")
-        self.started(1)
-        second = self.working("/l")
+        first = self.working(self.path)
+        self.started(1, self.path)
+        second = self.working(self.path)
         node = self.cluster.nodes[0]
-        eventually(lambda: "waiting=1" in node.ask("STAT /l"), "the second waits")
+        eventually(lambda: "waiting=1" in node.ask(f"STAT {self.path}"), "the second waits")
         second.send_signal(signal.SIGINT)
         self.assertEqual(self.end(second)[0], 130)
-        eventually(lambda: "waiting=0" in node.ask("STAT /l"), "it waits no more")
+        eventually(lambda: "waiting=0" in node.ask(f"STAT {self.path}"), "it waits no more")
         first.terminate()
         self.assertEqual(self.end(first)[0], 128 + signal.SIGTERM)
 
     def test_elections(self) -> None:
         """Who is elected says who it is; the next in line is when the first is done."""
         node = self.cluster.nodes[0]
-        self.begin("elect", "/leader", "--value", "one", "--", "sleep", "1")
-        eventually(lambda: "VALUE" in node.ask("GET /leader"), "the first is elected")
-        self.begin("elect", "/leader", "--value", "two", "--", "sleep", "1")
-        eventually(lambda: "waiting=1" in node.ask("STAT /leader"), "the second stands")
-        self.assertTrue(node.ask("GET /leader").endswith(" one"))
-        eventually(lambda: node.ask("GET /leader").endswith(" two"), "the second is elected")
-        eventually(lambda: node.ask("GET /leader").startswith("ERR NOENT"), "both are done")
+        first = self.elect("one")
+        eventually(lambda: self.leads("one"), "the first is elected")
+        second = self.elect("two")
+        eventually(lambda: "waiting=1" in node.ask(f"STAT {self.path}"), "the second stands")
+        self.assertTrue(self.leads("one"))
+        first.terminate()
+        eventually(lambda: self.leads("two"), "the second is elected")
+        second.terminate()
+        eventually(lambda: node.ask(f"GET {self.path}").startswith("ERR NOENT"), "both are done")
 
-    def test_stopped(self) -> None:
-        """With ``coord`` stopped, alone or its group, its command is gone when another begins."""
-        for number, stop in enumerate((os.kill, os.killpg)):
-            held = self.working("/l", "--timeout", "1.5")
-            self.started(2 * number + 1)
-            stop(held.pid, signal.SIGSTOP)
-            other = self.working("/l")
-            self.started(2 * number + 2)
-            self.see_that_none_overlap()
-            held.send_signal(signal.SIGCONT)
-            self.assertEqual(self.end(held)[0], 75)
-            other.terminate()
-            self.end(other)
+    def elect(self, name: str) -> subprocess.Popen[str]:
+        """Start one who would lead."""
+        return self.begin("elect", self.path, "--value", name, "--", "sleep", "60")
 
-    def test_killed(self) -> None:
-        """With ``coord`` killed, its command is gone when another begins."""
-        held = self.working("/l", "--timeout", "1.5")
-        self.started(1)
-        held.kill()
-        self.working("/l")
-        self.started(2)
-        self.see_that_none_overlap()
+    def leads(self, name: str) -> bool:
+        """Say whether the node tells that this one leads."""
+        return self.cluster.nodes[0].ask(f"GET {self.path}").endswith(f" {name}")
 
-    def test_command_stopped_too(self) -> None:
-        """With the command stopped as well, it does not go on when all are let go."""
-        held = self.working("/l", "--timeout", "1.5")
-        command = self.started(1)
-        os.kill(held.pid, signal.SIGSTOP)
+    def test_out_of_action(self) -> None:
+        """With ``coord`` stopped, or killed, its command is gone when another begins.
+
+        So it is with all of its group, and with the command stopped as well: all of these at one
+        time, each with a lock of its own.
+        """
+        blows = {"coord": self.stop, "group": self.stop_group, "all": self.stop_all}
+        paths = {f"{self.path}/{name}": blow for name, blow in {**blows, "kill": self.kill}.items()}
+        held = {path: self.working(path, "--timeout", "1.5") for path in paths}
+        for path, blow in paths.items():
+            blow(held[path], self.started(1, path))
+            self.working(path)
+        for path, blow in paths.items():
+            self.started(2, path)
+            held[path].send_signal(signal.SIGCONT)
+            self.assertEqual(self.end(held[path])[0], -signal.SIGKILL if blow == self.kill else 75)
+            self.see_that_none_overlap(path)
+
+    def stop(self, held: subprocess.Popen[str], command: int) -> None:
+        """Stop ``coord`` alone."""
+        held.send_signal(signal.SIGSTOP)
+
+    def stop_group(self, held: subprocess.Popen[str], command: int) -> None:
+        """Stop all of its process group."""
+        os.killpg(held.pid, signal.SIGSTOP)
+
+    def stop_all(self, held: subprocess.Popen[str], command: int) -> None:
+        """Stop the command as well."""
+        held.send_signal(signal.SIGSTOP)
         os.kill(command, signal.SIGSTOP)
-        self.working("/l")
-        self.started(2)
-        held.send_signal(signal.SIGCONT)
-        self.assertEqual(self.end(held)[0], 75)
-        self.see_that_none_overlap()
+
+    def kill(self, held: subprocess.Popen[str], command: int) -> None:
+        """Kill ``coord``."""
+        held.kill()
 
 
 class Terminals(LockCase):
@@ -245,7 +282,7 @@ class Terminals(LockCase):
 
     def lock(self, script: str, wanted: str, *words: str) -> None:
         """Have the shell run a script under a lock."""
-        coord = f"{sys.executable} -m coord.tools.cli lock /l {' '.join(words)} -- sh -c"
+        coord = f"{sys.executable} -m coord.tools.cli lock {self.path} {' '.join(words)} -- sh -c"
         self.type(f"{coord} {shlex.quote(script)}\n", wanted)
 
     def test_typing(self) -> None:
@@ -259,14 +296,15 @@ class Terminals(LockCase):
 
     def test_suspended(self) -> None:
         """Ctrl-Z stops it, and it goes on, as long as the session has not run out meanwhile."""
-        self.lock("echo u''p; sleep 2; echo do''ne; exit 6", "up\r\n")
+        self.lock("echo u''p; read x; echo do''ne; exit 6", "up\r\n")
         self.type("\x1a", "Stopped")
-        self.type("fg\n", "done")
+        self.type("fg\n", "sh -c")
+        self.type("\n", "done")
         self.type("echo status $?\n", "status 6")
-        self.lock("echo u''p; sleep 60; echo do''ne", "up\r\n", "--timeout", "3")
+        self.lock("echo u''p; sleep 60; echo do''ne", "up\r\n", "--timeout", "1.5")
         self.type("\x1a", "Stopped")
         node = self.cluster.nodes[0]
-        eventually(lambda: node.ask("GET /l").startswith("ERR NOENT"), "the lock is lost")
+        eventually(lambda: node.ask(f"GET {self.path}").startswith("ERR NOENT"), "the lock is lost")
         self.type("fg\n", "was lost")
         self.type("echo status $?\n", "status 75")
 
@@ -278,29 +316,29 @@ class Losses(LockCase):
 
     def test_node_killed(self) -> None:
         """The command does not notice that the node is killed by which its lock is held."""
-        process = self.working("/l", "--timeout", "5", seconds=5.0)
-        self.started(1)
+        process = self.working(self.path, "--timeout", "2", seconds=3.5)
+        self.started(1, self.path)
         self.cluster.nodes[0].kill()
         self.assertEqual(self.end(process)[0], 0)
-        (begin, end, _) = self.runs()[0]
-        self.assertGreater(end - begin, 4.5)
+        (begin, end, _) = self.runs(self.path)[0]
+        self.assertGreater(end - begin, 3.3)
 
     def test_no_quorum(self) -> None:
         """When the cluster is lost the command is stopped before the session can be over."""
-        process = self.working("/l", "--timeout", "2")
-        self.started(1)
+        process = self.working(self.path, "--timeout", "2")
+        self.started(1, self.path)
         for node in self.cluster.nodes[1:]:
             node.kill()
         lost = time.monotonic()
         status, _, err = self.end(process)
         self.assertEqual((status, err.count("lost")), (75, 1), err)
-        self.assertLess(self.runs()[0][1], lost + 2)
+        self.assertLess(self.runs(self.path)[0][1], lost + 2)
 
     def test_contest(self) -> None:
         """Many want one lock, nodes and holders are killed and stopped: never do two run."""
         dice = random.Random(4)
-        contenders = [self.working("/l", "--timeout", "1", seconds=0.7) for _ in range(8)]
-        self.started(1)
+        contenders = [self.working(self.path, "--timeout", "1", seconds=0.4) for _ in range(8)]
+        self.started(1, self.path)
         for count in range(4):
             victim = dice.choice(contenders)
             if victim.poll() is None:
@@ -313,4 +351,4 @@ class Losses(LockCase):
                 process.send_signal(signal.SIGCONT)
         statuses = [self.end(process)[0] for process in contenders]
         self.assertGreater(statuses.count(0), 3, statuses)
-        self.see_that_none_overlap()
+        self.see_that_none_overlap(self.path)
