@@ -390,7 +390,7 @@ VERBS: Final[tuple[Verb, ...]] = (
         command=Ping,
         target=Target.NOTHING,
         replies="OK",
-        help="Nothing but an answer.",
+        help="Nothing but an answer; like any traffic, it keeps the session.",
     ),
     Verb(
         name="HELP",

@@ -107,7 +107,7 @@ _TOPICS: Final[dict[str, tuple[str, ...]]] = {
         "Setting /a/b/c makes /a and /a/b; made so, they hold no value.",
     ),
     "GLOBS": (
-        "WALK, WATCH and WAIT take a glob: a path in which",
+        "WALK, WATCH, WAIT and LOG take a glob: a path in which",
         "  ?   stands for one character of a part",
         "  *   stands for any characters of one part",
         "  **  stands for any characters, also across parts",
@@ -131,6 +131,17 @@ _TOPICS: Final[dict[str, tuple[str, ...]]] = {
         "GET rev=N reads the past; WATCH from=N tells all that happened after N.",
         "SET if=0 writes only where nothing is; SET if=N only where nothing",
         "changed after N, so that nobody's change is overwritten unseen.",
+    ),
+    "ACCESS": (
+        "Who you are: AUTH with a secret says it, or a client's certificate; who",
+        "shows neither is anonymous. What you may do is said by /ctl/acl, one",
+        "rule a line. Without rules your level holds everywhere: what AUTH told.",
+        "  alice may write /services/**",
+        "  *     may read  /public/**",
+        "The words are read, write and admin; each includes those before it.",
+        "Admins change the rules: SET /ctl/acl, the lines as a literal ({n}).",
+        "What you may not read is left out of rows and events, and ERR DENIED",
+        "where you name it, whether it is there or not.",
     ),
 }
 

@@ -61,6 +61,15 @@ class Lessons(LineCase):
             lesson = self.client.ask(f"HELP {code}\n".encode()).decode()
             self.assertIn(f"HELP {code}: ", lesson)
 
+    def test_rules(self) -> None:
+        """The rules that HELP access shows can be set as they stand there."""
+        text = self.client.ask(b"HELP access\n").decode()
+        rules = [line[7:] for line in text.splitlines() if line.startswith("HELP   ")]
+        self.assertEqual(len(rules), 2)
+        written = "\n".join(rules)
+        reply = self.client.ask(f"SET /ctl/acl {{{len(written)}}}\n{written}\n".encode())
+        self.assertTrue(reply.startswith(b"OK "), reply)
+
     def test_examples(self) -> None:
         """What an example types is understood."""
         for verb in VERBS:
