@@ -189,13 +189,15 @@ class Revert(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=False):
     """Set a node to ``value``, which is what it held at revision ``rev``. ``if_rev`` as in `Set`.
 
     The node that is asked looks the value up, since how much history is kept differs from
-    node to node; on its way in ``value`` is ``None``.
+    node to node; on its way in ``value`` is ``None``. It stays that where nothing was found, which
+    ``refusal`` then is the code for.
     """
 
     path: str
     rev: int
     if_rev: int | None = None
     value: bytes | None = None
+    refusal: str = ""
 
 
 Plain: TypeAlias = Set | Add | Delete | Lock | Unlock | Transaction | Revert

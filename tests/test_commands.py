@@ -69,8 +69,10 @@ class VerbTests(SynchronousTestCase):
             wanted = {option.field for option in verb.options if option is not ONCE}
             if verb.target in field_of:
                 wanted.add(field_of[verb.target])
-            if verb.value is not Value.NONE or verb.command is commands.Revert:
+            if verb.value is not Value.NONE:
                 wanted.add("value")
+            if verb.command is commands.Revert:
+                wanted |= {"value", "refusal"}
             self.assertEqual(wanted, {field.name for field in msgspec.structs.fields(verb.command)})
 
     def test_total(self) -> None:

@@ -105,8 +105,10 @@ class Coordinator:
             return Unavailable(f"this node has not seen {seen}: try again once it is there")
         value = store.answer(Get(revert.path, rev=revert.rev), caller)
         if isinstance(value, CoordError):
+            if not isinstance(command, Once):
+                return value
             # One with an id may have been done while history still went back so far.
-            return command if isinstance(command, Once) else value
+            return Once(command.word, msgspec.structs.replace(revert, refusal=value.code))
         assert isinstance(value, Value), "that is what answers a Get"
         revert = msgspec.structs.replace(revert, value=value.value)
         return Once(command.word, revert) if isinstance(command, Once) else revert

@@ -219,8 +219,14 @@ def too_much_told(size_bytes: int) -> TooLarge:
     return TooLarge(f"what is read here is answered with at most {size_bytes} bytes")
 
 
-def nothing_to_revert_to(path: str, rev: int) -> TooLate:
-    """Say that nobody who was asked knew what the node held."""
+def nothing_to_revert_to(path: str, rev: int, code: str) -> CoordError:
+    """Say why the node that was asked found nothing to set back, as to a ``GET``."""
+    if code == NoEntry.code:
+        return missing(path, rev)
+    if code == IsDirectory.code:
+        return without_value(path)
+    if code == Denied.code:
+        return hidden(path)
     return TooLate(f"the node that was asked knows of nothing that {_shown(path)} held at {rev}")
 
 

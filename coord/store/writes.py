@@ -163,7 +163,7 @@ class Writer:
     def revert(self, write: Revert, time_ms: int, caller: Caller) -> Answer:
         """Set a node to what it once held."""
         if write.value is None:
-            return refusals.nothing_to_revert_to(write.path, write.rev)
+            return refusals.nothing_to_revert_to(write.path, write.rev, write.refusal)
         return self._set(Set(write.path, write.value, write.if_rev), time_ms, caller, "REVERT")
 
     def add(self, write: Add, time_ms: int, caller: Caller) -> Answer:

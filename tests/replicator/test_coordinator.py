@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coord.commands import Blame, Caller, Get, Level, Once, Revert, Set, Sync
-from coord.errors import Denied, NoEntry, RevisionMismatch, TooLate, Unavailable, Unknown
+from coord.errors import Denied, NoEntry, RevisionMismatch, Unavailable, Unknown
 from coord.paths import Glob
 from coord.paxos.messages import Accept, Query
 from coord.paxos.timing import Timing
@@ -255,7 +255,19 @@ class Reverts(Case):
         door.submit([Once("v", Revert("/a", 1))], another, caller)
         self.advance(0.2)
         self.assertEqual(again.results, first.results[1:])
-        self.assertIsInstance(another.results[0], TooLate)
+        self.assertIsInstance(another.results[0], NoEntry)
+
+    def test_with_an_id_unreadable(self) -> None:
+        """An id is no way around the rules, and the refusal says what it is."""
+        door = self.nodes["n2"].coordinator
+        opening, _ = door.new_session(10_000)
+        opened, asked = Asked(), Asked()
+        door.submit([opening], opened, Caller("ann", "", Level.WRITE, opening.session))
+        self.advance(0.2)
+        caller = Caller("ann", "", Level.NONE, opening.session)
+        door.submit([Once("w", Revert("/a", self.base + 1))], asked, caller)
+        self.advance(0.2)
+        self.assertIsInstance(asked.results[0], Denied)
 
     def test_unreadable(self) -> None:
         """Nobody sets back what they may not read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coord.commands import Add, Caller, Check, Delete, Look, Revert, Set, Transaction
-from coord.errors import Aborted, IsDirectory, NoEntry, TooLarge, TooLate
+from coord.errors import Aborted, Denied, IsDirectory, NoEntry, TooLarge, TooLate
 from coord.events import Event, Kind
 from coord.results import Committed, Value, Written
 from coord.store import writes
@@ -233,3 +233,9 @@ class RevertTests(UsersTestCase):
         """How much history is kept differs from node to node: no node looks it up by itself."""
         self.set("/a", b"1")
         self.refused(self.do("", Revert("/a", 1)), TooLate)
+
+    def test_why_not(self) -> None:
+        """Where there was nothing to set back, it is refused as a GET was."""
+        for refusal in (NoEntry, IsDirectory, Denied, TooLate):
+            revert = Revert("/a", 1, refusal=refusal.code)
+            self.refused(self.do("", revert), refusal)
