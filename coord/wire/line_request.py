@@ -314,12 +314,10 @@ def _misfit(verb: Verb, what: str) -> BadRequest:
 
 def _number(option: Option, text: bytes) -> int:
     digits = text.lstrip(b"0") or text[-1:]
-    if not _DIGITS.fullmatch(digits) or len(digits) > 19 or int(digits) > NUMBER_MAX:
-        raise BadRequest(f"{option.name}= wants a number from 0 to {NUMBER_MAX}")
-    number = int(digits)
-    if option.kind is Kind.COUNT and number == 0:
-        raise BadRequest(f"{option.name}= wants a number above 0")
-    return number
+    least = 1 if option.kind is Kind.COUNT else 0
+    if not _DIGITS.fullmatch(digits) or len(digits) > 19 or not least <= int(digits) <= NUMBER_MAX:
+        raise BadRequest(f"{option.name}= wants a number from {least} to {NUMBER_MAX}")
+    return int(digits)
 
 
 def _name(verb: Verb, words: list[bytes]) -> str:

@@ -287,7 +287,11 @@ class Refused(SynchronousTestCase):
             self.refused(BadRequest, b"GET rev=%b /a" % number)
         for seconds in (b"", b"-1", b"nan", b"inf", b"1e3", b".", b"1.2.3", b"9" * 400):
             self.refused(BadRequest, b"WAIT timeout=%b /a" % seconds)
-        self.refused(BadRequest, b"WALK limit=0 /a")
+        self.refused(BadRequest, b"WALK limit=0 /a", b"WALK limit=x /a")
+        for limit in (b"0", b"x"):
+            error = parse(b"WALK limit=%b /a" % limit)
+            assert isinstance(error, BadRequest)
+            self.assertTrue(error.text.startswith("limit= wants a number from 1 to "), error.text)
 
     def test_operands(self) -> None:
         """A path, a value or a word that is missing or too many is BAD_REQUEST."""
