@@ -91,7 +91,7 @@ class Standing:
         self._attachment: IAttachment | None = None
         self._is_own = False
         self._is_opening = False
-        self._is_ending = False
+        self._ending = ""
         self._is_over = False
         self._after_opening: list[Callable[[], None]] = []
         self._showing: Deferred[Caller] | None = None
@@ -210,9 +210,9 @@ class Standing:
         elif request.keep:
             self._attachment.keep(partial(self._kept, tell))
         else:
-            self._is_ending = True
-            end = EndSession(self.caller.session)
-            self._coordinator.submit([end], partial(self._ended, tell), self.caller)
+            self._ending = self.caller.session
+            end = EndSession(self._ending)
+            self._coordinator.submit([end], partial(self._ended, end, tell), self.caller)
 
     def _lack(self) -> CoordError:
         if self._is_over:
@@ -242,10 +242,12 @@ class Standing:
         else:
             tell(line_reply.error(problem))
 
-    def _ended(self, tell: Tell, results: Sequence[Result]) -> None:
+    def _ended(self, end: EndSession, tell: Tell, results: Sequence[Result]) -> None:
         (result,) = results
-        self._is_ending = False
-        if isinstance(result, Written):
+        self._ending = ""
+        if self.caller.session != end.session:
+            pass  # another was taken up meanwhile
+        elif isinstance(result, Written):
             self._forget()
         elif isinstance(result, SessionExpired | NoSession):
             self._end_attachment()
@@ -312,7 +314,7 @@ class Standing:
         if event.kind is Trouble.EXPIRED:
             self._is_over = True
             self._end_attachment()
-            if self._is_ending:
+            if self._ending == session:
                 return
         self.troubles.append(line_reply.trouble(event))
         self._told()
@@ -334,9 +336,9 @@ class Standing:
 
     def end_own(self) -> None:
         """End the connection's own session, if it has one: its client has left it."""
-        if self._is_own and self.has_session and not self._is_ending:
-            self._is_ending = True
-            self._coordinator.submit([EndSession(self.caller.session)], _ignore, self.caller)
+        if self._is_own and self.has_session and self._ending != self.caller.session:
+            self._ending = self.caller.session
+            self._coordinator.submit([EndSession(self._ending)], _ignore, self.caller)
 
     def close(self, *, left: bool) -> None:
         """Have nothing more to do with it all; ``left``: the client went in an orderly way."""

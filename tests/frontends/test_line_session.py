@@ -82,6 +82,29 @@ class Asked(SessionCase):
         self.assertEqual(self.owners(), {FIRST})
         self.assertTrue(other.ask(b"GET /a\n").startswith(b"ERR NOENT "))
 
+    def test_resumed_expires(self) -> None:
+        """Who left its own session for another one is told of the other's end."""
+        self.client.ask(b"SESSION\n")
+        other = self.connect()
+        other.ask(b"SET ephemeral /a 1\n")
+        other.ask(f"SESSION resume={FIRST}:key-1\n".encode())
+        self.coordinator.expire(FIRST)
+        self.assertEqual(other.read().decode(), f"EVENT 2 expired {FIRST}\n")
+
+    def test_resume_while_one_is_ended(self) -> None:
+        """The end of a session takes away no other that was taken up meanwhile."""
+        self.client.ask(b"SESSION\n")
+        other = self.connect()
+        other.ask(b"SESSION\n")
+        self.coordinator.holding = True
+        other.send(f"#e SESSION end\n#r SESSION resume={FIRST}:key-1\n".encode())
+        self.coordinator.waiting.reverse()  # a leader answers what only reads at once
+        self.coordinator.release()
+        self.coordinator.holding = False
+        other.read()
+        told = other.ask(b"SESSION\n").decode()
+        self.assertEqual(told, f"OK {FIRST}:key-1 timeout=10\n")
+
     def test_resume_while_one_is_opened(self) -> None:
         """Who takes a session up while another is being opened has the one asked for."""
         self.client.ask(b"SESSION\n")
