@@ -33,7 +33,12 @@ from coord.frontends.line_session import Standing
 from coord.frontends.line_slots import Asked, Page, Ready, Slot, Stream, Told
 from coord.frontends.line_transaction import Finished, Transactions
 from coord.frontends.line_watches import EventTexts, Follower, Waiting, Watching
-from coord.limits import PIPELINE_BYTES_MAX, PIPELINE_REQUESTS_MAX, STREAMS_PER_CONNECTION_MAX
+from coord.limits import (
+    PIPELINE_BYTES_MAX,
+    PIPELINE_REQUESTS_MAX,
+    SESSION_LOCKS_MAX,
+    STREAMS_PER_CONNECTION_MAX,
+)
 from coord.replicator.interfaces import ICoordinator
 from coord.wire import line_reply
 from coord.wire.line import Grammar, Parsed, Tagged
@@ -84,10 +89,10 @@ class Conversation:
     def is_full(self) -> bool:
         """Whether so much is pending that no more should be read.
 
-        What waits in the queues of locks does not count: a session has a bound of its own for
-        that, and a client must be able to give its places up.
+        As many requests that wait in the queues of locks as a session may have places there do not
+        count: a client must be able to give its places up. More of them ask for the same ones.
         """
-        requests = self._requests - len(self._lockings)
+        requests = self._requests - min(len(self._lockings), SESSION_LOCKS_MAX)
         return requests > PIPELINE_REQUESTS_MAX or self._bytes > PIPELINE_BYTES_MAX
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from coord.commands import Lock, Set
+from coord.frontends import line_conversation
 from coord.limits import PIPELINE_REQUESTS_MAX, REQUEST_SECONDS
 from tests.frontends.local import Client
 from tests.frontends.test_line import LineCase
@@ -224,6 +225,16 @@ class Waiting(LockCase):
             self.client.send(b"#t%d LOCK wait=60 /l%d\n" % (n, n))
         self.assertEqual(self.client.transport.producerState, "producing")
         self.hold("PING\n  OK\n#p PING\n  #p OK")
+
+    def test_same_place(self) -> None:
+        """A client that asks for one place again and again is read no more at some time."""
+        self.patch(line_conversation, "SESSION_LOCKS_MAX", 5)
+        self.patch(line_conversation, "PIPELINE_REQUESTS_MAX", 7)
+        for number in range(12):
+            self.client.send(b"#t%d LOCK wait=60 /l\n" % number)
+        self.assertEqual(self.client.transport.producerState, "producing")
+        self.client.send(b"#more LOCK wait=60 /l\n")
+        self.assertEqual(self.client.transport.producerState, "paused")
 
     def test_nothing_stays(self) -> None:
         """After all that, nothing is pending."""
