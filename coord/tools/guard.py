@@ -16,8 +16,8 @@ time that grows, it is told.
 Started as ``python -I -S guard.py UNTIL TERM KILL FOREGROUND COMMAND...``: the first three are
 seconds as in `Deadline`, the fourth is 1 where the command is to have the terminal. It reads
 lines from descriptor 3 (``until SECONDS``, ``signal NUMBER``, ``lost``) and tells lines on 4
-(``started PID``, ``stopped``, ``late``, ``ended STATUS``, ``failed ERRNO``). It imports nothing
-of coord, to be there at once.
+(``started PID``, ``stopped NUMBER``, ``late``, ``ended STATUS``, ``failed ERRNO``). It imports
+nothing of coord, to be there at once.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ class Guard:
             if child != self._group:
                 continue
             if os.WIFSTOPPED(status):
-                _tell(f"stopped {self._group}")
+                _tell(f"stopped {os.WSTOPSIG(status)}")
             else:
                 self._status = os.waitstatus_to_exitcode(status)
 

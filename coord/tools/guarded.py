@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -158,7 +159,7 @@ class Guarded(ProcessProtocol):
         elif word == "late":
             self._is_late = True
         elif word == "stopped":
-            self._terminal.stopped(number, self)
+            self._terminal.stopped(number, self._group or 0, self)
         elif word == "ended":
             self._ending = Ended(number if number >= 0 else 128 - number, self._is_late)
         elif word == "failed":
@@ -207,7 +208,7 @@ class Guarded(ProcessProtocol):
         if self._watching.running:
             self._watching.stop()
         self._ending = self._outcome = ending
-        self._terminal.take_back()
+        self._terminal.take_back(self._group or 0)
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(ending)
@@ -216,25 +217,30 @@ class Guarded(ProcessProtocol):
 class Terminal:
     """The terminal that ``coord`` was started from: the command has it while it runs.
 
-    Where ``coord`` was started in the background, or from no terminal, this does nothing.
+    Where ``coord`` was started in the background, or its output goes into a pipe, whose other end
+    may want the terminal as well, the command has it once it wants it. Where there is none, this
+    does nothing.
     """
 
     def __init__(self) -> None:
-        self.is_ours = _is_ours()
+        self.is_ours = _is_ours() and not stat.S_ISFIFO(os.fstat(1).st_mode)
 
-    def stopped(self, number: int, guarded: Guarded) -> None:
-        """Stop together with a command that Ctrl-Z stopped, and go on with it."""
-        if not self.is_ours:
+    def stopped(self, number: int, group: int, guarded: Guarded) -> None:
+        """Stop together with a command that was stopped, by Ctrl-Z say, and go on with it."""
+        if _foreground() is None:
             return
-        self.take_back()
-        os.killpg(0, signal.SIGTSTP)  # here we stand until the shell lets us go on
+        self.take_back(group)
+        wants_it = number in (signal.SIGTTIN, signal.SIGTTOU)
+        if not (wants_it and _is_ours()) and not _stand_still() and not _is_ours():
+            return  # who can neither be stopped nor have the terminal would ask for it for ever
         if _is_ours():
-            self._give(number)
+            self._give(group)
         guarded.signal(signal.SIGCONT)
 
-    def take_back(self) -> None:
-        """Have the terminal again."""
-        if self.is_ours:
+    def take_back(self, group: int) -> None:
+        """Have the terminal again, where the command still has it: not after ``bg``."""
+        holder = _foreground()
+        if holder is not None and (holder == group or not _is_there(holder)):
             self._give(os.getpgrp())
 
     def _give(self, group: int) -> None:
@@ -242,11 +248,40 @@ class Terminal:
             os.tcsetpgrp(0, group)
 
 
-def _is_ours() -> bool:
+def _foreground() -> int | None:
+    """Return the process group that has the terminal; ``None`` where we have no such thing."""
     try:
-        return os.tcgetpgrp(0) == os.getpgrp()
+        return os.tcgetpgrp(0)
     except OSError:
+        return None
+
+
+def _is_ours() -> bool:
+    return _foreground() == os.getpgrp()
+
+
+def _is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
         return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _stand_still() -> bool:
+    """Stop our group until the shell lets it go on; say whether it was stopped at all.
+
+    The kernel stops no group that nobody is there to let go on.
+    """
+    went_on: list[int] = []
+    before = signal.signal(signal.SIGCONT, lambda number, frame: went_on.append(number))
+    try:
+        os.killpg(0, signal.SIGTSTP)  # here we stand
+    finally:
+        signal.signal(signal.SIGCONT, before)
+    return bool(went_on)
 
 
 @contextlib.contextmanager

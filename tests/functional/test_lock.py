@@ -280,10 +280,10 @@ class Terminals(LockCase):
 
         eventually(is_there, f"{wanted} comes after {text!r}")
 
-    def lock(self, script: str, wanted: str, *words: str) -> None:
+    def lock(self, script: str, wanted: str, *words: str, after: str = "") -> None:
         """Have the shell run a script under a lock."""
         coord = f"{sys.executable} -m coord.tools.cli lock {self.path} {' '.join(words)} -- sh -c"
-        self.type(f"{coord} {shlex.quote(script)}\n", wanted)
+        self.type(f"{coord} {shlex.quote(script)}{after}\n", wanted)
 
     def test_typing(self) -> None:
         """The command reads what is typed, and Ctrl-C reaches it."""
@@ -307,6 +307,32 @@ class Terminals(LockCase):
         eventually(lambda: node.ask(f"GET {self.path}").startswith("ERR NOENT"), "the lock is lost")
         self.type("fg\n", "was lost")
         self.type("echo status $?\n", "status 75")
+
+    def test_in_the_background(self) -> None:
+        """After Ctrl-Z and ``bg`` the terminal is the shell's, also once the command is done."""
+        self.lock("echo u''p; sleep 1; echo do''ne", "up\r\n")
+        self.type("\x1a", "Stopped")
+        self.type("bg\n", "done")
+        self.type("wait; echo sh''ell\n", "shell")
+
+    def test_wanted_later(self) -> None:
+        """A command that was begun in the background has the terminal after ``fg``."""
+        self.lock("read x; echo got $x; exit 8", "[1]", after=" &")
+        eventually(lambda: self.is_job("Stopped"), "the shell knows that it is stopped")
+        self.type("fg\n", "sh -c")
+        self.type("something\n", "got something")
+        self.type("echo status $?\n", "status 8")
+
+    def test_piped(self) -> None:
+        """What the command's output is piped into may have the terminal, as a pager wants it."""
+        self.type("r() { read u; echo $u; read x </dev/tty; echo got $x; cat; }\n", "> ")
+        self.lock("echo u''p; sleep 1; echo do''ne", "up\r\n", after=" | r")
+        self.type("something\n", "done")
+
+    def is_job(self, state: str) -> bool:
+        """Say whether the shell tells of a job that it is in such a state."""
+        self.type("jobs; echo tol''d\n", "told")
+        return state in self.seen
 
 
 class Losses(LockCase):
