@@ -41,6 +41,7 @@ from coord.commands import (
     Write,
 )
 from coord.errors import (
+    Aborted,
     BadRequest,
     CoordError,
     Denied,
@@ -410,7 +411,14 @@ def _answer_when_over(
     over: CoordError, answer: Callable[[Sequence[Result]], None], results: Sequence[Result]
 ) -> None:
     """Say that the session is over, also where it was ended and the store knows it no more."""
-    answer([over if isinstance(one, NoSession) else one for one in results])
+    answer([_as_over(over, one) for one in results])
+
+
+def _as_over(over: CoordError, result: Result) -> Result:
+    if isinstance(result, Aborted):
+        number, code, _ = result.text.split(" ", 2)
+        return Aborted(f"{number} {over.code} {over.text}") if code == NoSession.code else result
+    return over if isinstance(result, NoSession) else result
 
 
 def _nothing() -> None:

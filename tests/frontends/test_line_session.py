@@ -339,6 +339,10 @@ class Troubles(SessionCase):
         for line in (b"SET ephemeral /a 1", b"LOCK /l", b"SET id=w /a 1", b"OUTCOME w"):
             told = self.client.ask(line + b"\n")
             self.assertTrue(told.startswith(b"ERR SESSION_EXPIRED "), told)
+        told = self.client.ask(b"BEGIN\nSET /b 1\nSET ephemeral /a 1\nCOMMIT\n").splitlines()[-1]
+        self.assertTrue(told.startswith(b"ERR ABORTED 2 SESSION_EXPIRED "), told)
+        told = self.client.ask(b"BEGIN\nADD /a/b 1\nDEL /c\nCOMMIT\n").splitlines()[-1]
+        self.assertTrue(told.startswith(b"ERR ABORTED 2 NOENT "), told)
         self.hold("SET /a 1\n  OK 3")
 
     def test_own_end_is_no_trouble(self) -> None:
