@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -104,15 +105,14 @@ class Client(Verbs):
         self._problem = "no server was tried"
         self._is_closed = False
         self._closing: list[Deferred[None]] = []
-        self._dialler = make_dialler(
-            Dialling(
-                clock=reactor,
-                dice=self._dice,
-                servers=len(self._servers),
-                connect=self._connect,
-                failed=self._unreachable,
-            )
+        self._dialling = Dialling(
+            clock=reactor,
+            dice=self._dice,
+            servers=len(self._servers),
+            connect=self._connect,
+            failed=self._unreachable,
         )
+        self._dialler = make_dialler(self._dialling)
 
     @property
     def server(self) -> str | None:
@@ -394,10 +394,24 @@ class Client(Verbs):
 
     def _connect(self, number: int) -> Deferred[Any]:
         server, target = self._servers[number]
-        factory = Factory.forProtocol(lambda: Link(self, self._clock, server, self._secret))
+        patience = self._greeting_seconds
+        link = partial(Link, self, self._clock, server, self._secret, patience)
+        factory = Factory.forProtocol(link)
         factory.noisy = False
         attempt: Deferred[Any] = target.connect(factory)
-        return attempt.addTimeout(min(DIAL_SECONDS, self.patience_seconds), self._clock)
+        return attempt.addTimeout(min(DIAL_SECONDS, patience), self._clock)
+
+    @property
+    def _greeting_seconds(self) -> float:
+        """How long a server may take for its first answer.
+
+        As long as others were not tried in this round it is so short that all of them can be,
+        within the time that a request has.
+        """
+        if self._dialling.tried >= len(self._servers):
+            return self.patience_seconds
+        share = self._request_seconds / (len(self._servers) + 1)
+        return min(self.patience_seconds, max(_PATIENCE_SECONDS_MIN, share))
 
     def _unreachable(self, failure: Failure) -> None:
         if self._is_closed:

@@ -112,9 +112,15 @@ class Link(Protocol):
     transport: Any  # a transport and a producer at once
 
     def __init__(
-        self, owner: ILinkOwner, clock: IReactorTime, server: str, secret: bytes | None = None
+        self,
+        owner: ILinkOwner,
+        clock: IReactorTime,
+        server: str,
+        secret: bytes | None,
+        greeting_seconds: float,
     ) -> None:
         self.server = server
+        self._greeting_seconds = greeting_seconds
         self.conversation = Conversation(_Ears(self))
         self._secret = secret
         self.is_up = False
@@ -252,7 +258,7 @@ class Link(Protocol):
 
     def _ticked(self) -> None:
         now = self._clock.seconds()
-        patience = self._owner.patience_seconds
+        patience = self._patience_seconds
         if now - self._tick_due >= patience / 3:
             self._heard_at = now  # it was we who slept
         self._tick_later()
@@ -271,8 +277,13 @@ class Link(Protocol):
             self._asked_quorum_at, self._quorum_is_out = now, True
             self.ask(commands.Sync(), self._quorum_told)
 
+    @property
+    def _patience_seconds(self) -> float:
+        patience = self._owner.patience_seconds
+        return patience if self.is_up else min(patience, self._greeting_seconds)
+
     def _tick_later(self) -> None:
-        seconds = min(CLIENT_PING_SECONDS, self._owner.patience_seconds / 3)
+        seconds = min(CLIENT_PING_SECONDS, self._patience_seconds / 3)
         self._tick_due = self._clock.seconds() + seconds
         self._tick = self._clock.callLater(seconds, self._ticked)
 

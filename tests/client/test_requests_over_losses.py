@@ -17,6 +17,7 @@ from coord.errors import NoEntry, Overloaded, Unavailable, Unknown
 from coord.limits import CLIENT_REQUESTS_MAX, CLIENT_SILENCE_SECONDS
 from coord.results import Written
 from tests.client.case import ClientCase
+from tests.client.wires import Server
 
 
 def following(pages: AsyncIterator[Page]) -> Deferred[Page]:
@@ -138,6 +139,16 @@ class Losses(ClientCase):
         self.first.freeze()
         write = self.client.set("/a", b"")
         self.advance(CLIENT_SILENCE_SECONDS + 1.2)
+        self.assertEqual(self.successResultOf(write), Written(1))
+
+    def test_many_frozen_at_the_door(self) -> None:
+        """Those that say nothing leave time to ask the others, in the time that a request has."""
+        silent = Server(self.clock, self.store)
+        silent.freeze()
+        self.first.freeze()
+        client = self.client_of(silent, self.first, self.second, request_seconds=5.0)
+        write = client.set("/a", b"")
+        self.advance(4.0)
         self.assertEqual(self.successResultOf(write), Written(1))
 
     def test_mumbling_at_the_door(self) -> None:
