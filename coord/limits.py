@@ -198,6 +198,22 @@ LOG_BYTES_KEPT: Final = 256 * MIB
 RECENT_BYTES_MAX: Final = 16 * MIB
 """Chosen values kept in memory for peers a little behind."""
 
+# -- digests -----------------------------------------------------------------------
+COMPARE_SECONDS: Final = 1.0
+"""How often a voter tells the others what its store came to, if that is something new."""
+COMPARE_PATIENCE_SECONDS: Final = 3.0
+"""How long a node that differs from some waits to hear the others, where these could outweigh
+them. Each says something every second while there are writes."""
+DIGESTS_KEPT: Final = 1024
+"""Slots of which a node remembers what its store came to, and as many multiples of the next: a
+node that is further behind compares when it has come to what it was told."""
+DIGEST_SLOTS: Final = 256
+"""Stores are surveyed, value by value, after slots that are multiples of this; large ones after
+multiples of a multiple. Part of what nodes compare: the same on every node."""
+SURVEY_NODES_PER_SLOT: Final = 8
+"""How many nodes, sessions and locks a survey may look at for each slot since the one before. The
+same on every node."""
+
 # -- the client ---------------------------------------------------------------------
 CLIENT_REQUESTS_MAX: Final = 4096
 """Requests of a client on the wire at once; more wait in the client and are certainly unsent."""
@@ -239,6 +255,8 @@ assert REDIAL_SECONDS_MIN <= REDIAL_SECONDS_MAX < SILENCE_SECONDS
 assert FRAME_BYTES_MAX <= PEER_QUEUE_BYTES_MAX <= AHEAD_BYTES_MAX
 assert VALUE_OF_SLOT_BYTES_MAX < UNSAVED_BYTES_MAX
 assert BATCHES_IN_FLIGHT <= ALPHA
+assert 2 * COMPARE_SECONDS < COMPARE_PATIENCE_SECONDS
+assert ALPHA < DIGEST_SLOTS < DIGESTS_KEPT
 assert RETRY_SECONDS < FETCH_AGAIN_SECONDS_MAX < REQUEST_SECONDS
 assert TRANSACTION_BYTES_MAX + LINE_BYTES_MAX <= VALUE_OF_SLOT_BYTES_MAX - BATCH_BYTES_SOFT
 assert TRANSACTION_BYTES_MAX <= TRANSACTIONS_BYTES_MAX

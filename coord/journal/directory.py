@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from coord.journal import tables
 from coord.journal.errors import (
     CorruptionError,
     IdentityError,
@@ -117,20 +118,16 @@ def _identify(
     versions: Sequence[str],
 ) -> Identity:
     version = _version(directory, connection, len(versions))
-    found = connection.execute("SELECT node, cluster FROM identity").fetchone() if version else None
+    found = tables.read_identity(connection) if version else None
     if found:
-        _check(directory, found, (node, cluster))
+        _check(directory, found[:2], (node, cluster))
     connection.execute("PRAGMA auto_vacuum = 0")
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     _upgrade(directory, connection, version, versions)
-    if not found:
-        found = (node, cluster or secrets.token_hex(8))
-        connection.execute("INSERT INTO identity VALUES (1, ?, ?, 0)", found)
-    (incarnation,) = connection.execute(
-        "UPDATE identity SET incarnation = incarnation + 1 RETURNING incarnation"
-    ).fetchone()
+    owner, its_cluster, incarnation = found or (node, cluster or secrets.token_hex(8), 0)
+    tables.write_identity(connection, owner, its_cluster, incarnation + 1)
     _sync_names(directory)
-    return Identity(found[0], found[1], incarnation)
+    return Identity(owner, its_cluster, incarnation + 1)
 
 
 def _version(directory: Path, connection: sqlite3.Connection, newest: int) -> int:

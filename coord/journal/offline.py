@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from coord.journal import tables
 from coord.journal.directory import APPLICATION_ID, FILE_NAME, claim, connect, schemas
 from coord.journal.errors import CorruptionError, JournalError, SchemaError
 from coord.journal.recovery import Found, recover
@@ -56,11 +57,11 @@ def _identity(directory: Path) -> tuple[str, str]:
                     f"{directory} was written by another coord (schema {version}, this one knows "
                     f"{len(schemas())}): read it with that one"
                 )
-            found = connection.execute("SELECT node, cluster FROM identity").fetchone()
+            found = tables.read_identity(connection)
     except sqlite3.OperationalError as error:
         raise JournalError(f"{directory / FILE_NAME} cannot be opened ({error})") from error
     except sqlite3.DatabaseError as error:
         raise CorruptionError(f"{directory / FILE_NAME} cannot be read ({error})") from error
     if found is None:
         raise JournalError(f"{directory} belongs to nobody yet: nothing was saved there")
-    return str(found[0]), str(found[1])
+    return found[:2]

@@ -45,8 +45,14 @@ def _recover(
     directory: Path, connection: sqlite3.Connection, initial: tuple[Governs, ...]
 ) -> Found:
     base, pieces = tables.read_image(connection)
+    header = tables.read_header(connection)
+    if header is None and (base or tables.first_slot(connection) is not None):
+        raise CorruptionError(
+            "the log's record of slot 0 (the acceptor's header) is gone: "
+            "this node must not vote again under its name; let it join anew"
+        )
     durable = Durable(
-        tables.read_header(connection) or Header(governs=initial),
+        header or Header(governs=initial),
         tables.read_votes(connection, base + 1),
         base,
     )

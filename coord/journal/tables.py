@@ -23,6 +23,7 @@ from coord.wire.journal import (
     decode_value,
     encode_header,
     encode_value,
+    identity_checksum,
     image_checksum,
     piece_checksum,
     record_checksum,
@@ -31,6 +32,8 @@ from coord.wire.journal import (
 Record: TypeAlias = tuple[int, int, str, bytes, int]
 """A row of the log: slot, ballot's number, ballot's node, content, checksum."""
 
+UNKNOWN: Final = -1
+"""Stands for the checksum of an identity that schema 1 wrote."""
 HEADER_SLOT: Final = 0
 """Where the header stands in the log: before the first slot."""
 STATEMENT_RECORDS_MAX: Final = 1024
@@ -199,6 +202,31 @@ def read_piece(connection: sqlite3.Connection, number: int) -> bytes:
         raise CorruptionError(f"piece {number} of the image is damaged or gone: {_REMEDY}")
     content: bytes = row[0]
     return content
+
+
+def read_identity(connection: sqlite3.Connection) -> tuple[str, str, int] | None:
+    """Return node, cluster and incarnation, ``None`` where the directory is nobody's yet.
+
+    :raise CorruptionError: where the record is damaged.
+    """
+    row = connection.execute("SELECT * FROM identity").fetchone()
+    if row is None:
+        return None
+    _, node, cluster, incarnation, *checksum = row
+    known = checksum and checksum[0] != UNKNOWN
+    if known and identity_checksum(node, cluster, incarnation) != checksum[0]:
+        raise CorruptionError(f"the record of whose journal this is is damaged: {_REMEDY}")
+    return node, cluster, incarnation
+
+
+def write_identity(
+    connection: sqlite3.Connection, node: str, cluster: str, incarnation: int
+) -> None:
+    """Write whose directory it is, and in which life."""
+    connection.execute(
+        "INSERT OR REPLACE INTO identity VALUES (1, ?, ?, ?, ?)",
+        (node, cluster, incarnation, identity_checksum(node, cluster, incarnation)),
+    )
 
 
 def last_piece(connection: sqlite3.Connection) -> int:

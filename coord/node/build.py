@@ -171,8 +171,15 @@ class NodeService(Service):
             secrets=secrets.token_bytes,
             journal=self._journal,
             peers=self._transport,
+            report=self._keep_report,
         )
         self._node = assemble(surroundings, recovered, identity, _tuning(settings))
+
+    def _keep_report(self, name: str, text: str) -> None:
+        """Keep a text for a person beside the journal, and say where."""
+        path = self._settings.data / name
+        path.write_text(text, "utf-8")
+        self._log.critical("what is known of it is in {path}", path=str(path))
 
     def _take_part(self) -> None:
         assert self._node is not None

@@ -15,6 +15,7 @@ import attrs
 import coord
 from coord.paxos.replica import Replica
 from coord.replicator.applier import Applier
+from coord.replicator.digests import Digests
 from coord.replicator.imaging import Imaging
 from coord.replicator.interfaces import IPeers
 from coord.replicator.queues import Reads, Writes
@@ -72,6 +73,7 @@ class Account:
     reads: Reads
     imaging: Imaging
     sessions: Sessions
+    digests: Digests
     peers: IPeers
     now: Callable[[], float]
     fault: Callable[[], str | None]
@@ -188,4 +190,6 @@ class Account:
             "reads": self.reads.answered,
             "renews": self.sessions.renews,
             "lapses": self.sessions.lapses.lapsed,
+            "digests_compared": self.digests.compared,
+            "surveys": self.digests.surveys,
         }

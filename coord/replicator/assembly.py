@@ -26,7 +26,8 @@ class Surroundings:
     """What a node is given: its loop, its clocks, its dice, its disk and its links.
 
     ``now`` counts seconds and never steps, not even while the machine sleeps; ``time_ms`` is
-    the time of day. ``secrets`` returns so many bytes that nobody can guess.
+    the time of day. ``secrets`` returns so many bytes that nobody can guess. ``report`` keeps a
+    text for a person, under a name, beside the node's state.
     """
 
     reactor: IReactorTime
@@ -36,6 +37,7 @@ class Surroundings:
     secrets: Callable[[int], bytes]
     journal: IJournal
     peers: IPeers
+    report: Callable[[str, str], None]
 
 
 @attrs.frozen
@@ -67,5 +69,6 @@ def assemble(
         now=surroundings.now,
         time_ms=surroundings.time_ms,
         tuning=tuning,
+        report=surroundings.report,
     )
     return Node(replicator, Coordinator(replicator, tuning.request_seconds, surroundings.secrets))

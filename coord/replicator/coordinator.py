@@ -127,7 +127,9 @@ class Coordinator:
         :raises TooLate: when the history after that revision is gone; it names the oldest one to go
             on from.
         :raises Denied: when the caller may read nothing that matches.
+        :raises Unavailable: when this node's store cannot be trusted any more.
         """
+        self._replicator.trust()
         return self._replicator.store.watch(glob, after_rev, wake, caller, lasting=lasting)
 
     def status(self) -> Items:
@@ -140,6 +142,7 @@ class Coordinator:
 
     def difference(self, glob: Glob, after_rev: int, caller: Caller = CLUSTER) -> Rows:
         """Return how what matches now differs from what was there at a revision long gone."""
+        self._replicator.trust()
         return self._replicator.store.difference(glob, after_rev, caller)
 
     def new_session(self, timeout_ms: int) -> tuple[OpenSession, str]:

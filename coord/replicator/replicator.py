@@ -17,7 +17,7 @@ import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from coord.errors import CoordError, Unavailable
+from coord.errors import Unavailable
 from coord.limits import (
     HISTORY_REVISIONS,
     IMAGE_EVERY_BYTES,
@@ -33,6 +33,7 @@ from coord.paxos.timing import Timing
 from coord.replicator.account import Account, Identity
 from coord.replicator.applier import FOUNDER, Applier, Outcome
 from coord.replicator.batches import Batches
+from coord.replicator.digests import Digests, DivergedError
 from coord.replicator.imaging import Imaging, LogMarks
 from coord.replicator.interfaces import IJournal, IPeers
 from coord.replicator.queues import Call, Group, Reads, SetBackError, Writes
@@ -59,6 +60,7 @@ class Replicator:
 
     ``now`` is a clock that never stops or steps (seconds), for leases and deadlines;
     ``time_ms`` is the time of day that the leader stamps, which may step as it likes.
+    ``report`` keeps a text for a person, under a name, where the node's state is.
     """
 
     _log = Logger()
@@ -76,8 +78,11 @@ class Replicator:
         now: Callable[[], float],
         time_ms: Callable[[], int],
         tuning: Tuning,
+        report: Callable[[str, str], None],
     ) -> None:
         self._reactor = reactor
+        self._identity = identity
+        self._report = report
         self._replica = replica
         self._applier = applier
         self._journal = journal
@@ -104,19 +109,10 @@ class Replicator:
         )
         self.traces = Traces(identity.node, lambda: now() - began_at)
         self.sessions = self._make_sessions(tuning.request_seconds)
-        self.account = Account(
-            identity=identity,
-            replica=replica,
-            applier=applier,
-            writes=self._writes,
-            reads=self._reads,
-            imaging=self._imaging,
-            sessions=self.sessions,
-            peers=peers,
-            now=now,
-            fault=lambda: self._fault,
-            began_at=began_at,
+        self.digests = Digests(
+            replica=replica, applier=applier, peers=peers, traces=self.traces, now=now
         )
+        self.account = self._make_account(began_at)
         self._batches = Batches(
             identity,
             replica,
@@ -147,12 +143,29 @@ class Replicator:
             request_seconds=request_seconds,
         )
 
+    def _make_account(self, began_at: float) -> Account:
+        return Account(
+            identity=self._identity,
+            replica=self._replica,
+            applier=self._applier,
+            writes=self._writes,
+            reads=self._reads,
+            imaging=self._imaging,
+            sessions=self.sessions,
+            digests=self.digests,
+            peers=self._peers,
+            now=self.now,
+            fault=lambda: self._fault,
+            began_at=began_at,
+        )
+
     def _serves(self) -> bool:
         return self.account.serves()
 
     # -- life -----------------------------------------------------------------------------
     def start(self) -> None:
         """Apply what the journal knows to be chosen, then take part."""
+        self.digests.start()
         self._is_replaying = True
         self._obey(self._replica.start(self.now()))
         self._is_replaying = False
@@ -191,7 +204,7 @@ class Replicator:
                 group.refuse(error)
             self._wake()
 
-    def _refusal(self) -> CoordError | None:
+    def _refusal(self) -> Unavailable | None:
         """Return what a node that takes part no more says to those who ask; None where it does."""
         if self._fault is None:
             return None
@@ -199,11 +212,18 @@ class Replicator:
 
     def answer(self, group: Group) -> None:
         """Answer a group of reads from the store as it stands, unless that cannot be trusted."""
+        try:
+            self.trust()
+        except Unavailable as refusal:
+            group.refuse(refusal)
+        else:
+            group.settle(self._read(group))
+
+    def trust(self) -> None:
+        """Raise `Unavailable` where the store as it stands is not to be believed."""
         refusal = self._refusal() if self._is_broken else None
         if refusal is not None:
-            group.refuse(refusal)
-            return
-        group.settle(self._read(group))
+            raise refusal
 
     def _read(self, group: Group) -> list[Result]:
         self._reads.answered += len(group.commands)
@@ -220,6 +240,8 @@ class Replicator:
                 self._wake()
         elif isinstance(message, wire.Renew | wire.Renewed):
             self._guard(self.sessions.received, sender, message)
+        elif isinstance(message, wire.Digests):
+            self._guard(self.digests.received, sender, message)
         else:
             if isinstance(message, Supply) and message.oldest:
                 self._recalls.told_of_gap(sender, message.oldest)
@@ -230,6 +252,7 @@ class Replicator:
         self.traces.note(f"linked with {peer}")
         self._batches.linked(peer)
         self.sessions.linked(peer)
+        self._guard(self.digests.linked, peer)
         self._take(self._replica.connected, peer)
 
     def disconnected(self, peer: str) -> None:
@@ -272,17 +295,30 @@ class Replicator:
     def _break(self, error: Exception) -> None:
         """Stop serving rather than answer wrongly: an invariant has turned out not to hold."""
         self._is_broken = True
-        if isinstance(error, SetBackError):
-            self._log.critical("{error}", error=error)
+        if isinstance(error, SetBackError | DivergedError):
+            self._log.critical("this node stops serving: {error}", error=error)
             self._withdraw(str(error))
         else:
             self._log.failure("a bug: this node stops serving; restart it, and report this")
             self._withdraw(f"bug: {error!r}")
+        if isinstance(error, DivergedError):
+            self._testify(error)
+
+    def _testify(self, error: DivergedError) -> None:
+        """Keep what is needed to find out why this node's store differs."""
+        who = f"node {self._identity.node} of {self._identity.cluster}"
+        life = f"life {self._identity.incarnation}"
+        lines = self.digests.testimony(error, f"{who}, {life}")
+        try:
+            self._report(f"diverged-{error.slot}.txt", "\n".join(lines) + "\n")
+        except Exception:
+            self._log.failure("what was found could not be kept")
 
     def _withdraw(self, reason: str) -> None:
         """Take part no more, and answer what waits."""
         self._fault = self._fault or " ".join(reason.split())
         self._imaging.stop()
+        self.digests.stop()
         self.sessions.stop()
         self._expire(float("inf"))
         self._wake()
@@ -309,6 +345,7 @@ class Replicator:
     def _apply(self, chosen: Chosen) -> None:
         outcome = self._applier.apply(chosen.slot, chosen.value, self._writes)
         self._imaging.applied(chosen.slot, size_of(chosen.value))
+        self.digests.applied(chosen.slot)
         if outcome is not None:
             self._landed(outcome)
         if self._is_replaying:
@@ -378,7 +415,8 @@ class Replicator:
         self._take(self._replica.tick)
 
     def _watch_time(self, now: float) -> None:
-        """See to the sessions, and propose the end of what has lapsed."""
+        """See to digests and sessions, and propose the end of what has lapsed."""
+        self.digests.tick(now)
         self.sessions.tick(now)
         lapse = self.sessions.lapses.next(now, may_propose=self._batches.may_lapse(now))
         if lapse is not None:

@@ -17,7 +17,7 @@ from coord.paxos.describing import describe_message
 from coord.paxos.durable import describe_value
 from coord.paxos.effects import Effects
 from coord.paxos.messages import Beat, BeatAnswer
-from coord.wire.peer import Forward, PeerMessage, Renew, Renewed
+from coord.wire.peer import Digests, Forward, PeerMessage, Renew, Renewed
 
 _LOG: Final = Logger()
 
@@ -123,6 +123,9 @@ class Traces:
     def _told(self, way: str, message: PeerMessage) -> None:
         if isinstance(message, Forward):
             self.note(f"{way} Forward of {len(message.batches)} batches")
+        elif isinstance(message, Digests):
+            slots = " ".join(str(slot) for slot, _ in (*message.chained, *message.surveyed))
+            self.note(f"{way} Digests of slots {slots}", is_beat=True)
         elif isinstance(message, Renew | Renewed):
             of = f" of {len(message.sessions)} sessions" if isinstance(message, Renew) else ""
             self.note(f"{way} {type(message).__name__} {message.number}{of}", is_beat=True)

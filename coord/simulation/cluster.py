@@ -66,6 +66,7 @@ class SimulatedNode:
         self.disk = Disk(cluster.world, options.disk, Header(governs=(governs,)))
         self.process: Process | None = None
         self.disturbed_at: list[float] = []
+        self.reports: dict[str, str] = {}
         self._node: Node | None = None
         self._incarnation = 0
 
@@ -96,6 +97,7 @@ class SimulatedNode:
             secrets=random.Random(world.dice.getrandbits(64)).randbytes,
             journal=journal,
             peers=self._cluster.network.join(process),
+            report=self._keep_report,
         )
         tuning = Tuning(
             timing=Timing(leases=self._options.leases),
@@ -113,6 +115,12 @@ class SimulatedNode:
         self._observe(self._node.replicator._applier)
         self._node.replicator.start()
         world.say(f"start {self.describe()}")
+
+    def _keep_report(self, name: str, text: str) -> None:
+        """Keep what the node found about itself, as files in its directory would."""
+        self._cluster.world.count("nodes stopped by their digests")
+        self._cluster.world.say(f"{self.name} keeps {name}")
+        self.reports[name] = text
 
     def _observe(self, applier: Applier) -> None:
         """Let the judges see every slot as it is applied, in whatever way it came."""

@@ -64,6 +64,7 @@ class Store:
         self._picture_revisions = picture_revisions
         self._rows = Pins()
         self._images = Pins()
+        self._surveys = Pins()
         self._watches = Watches(self._history, state.access)
         self._encode = msgspec.msgpack.Encoder().encode
         granting = Granting(state)
@@ -187,6 +188,7 @@ class Store:
             self._sealed = self.rev
         horizon = self.horizon
         self._rows.void(horizon - self._picture_revisions)
+        self._surveys.void(horizon)
         self._history.trim(
             self._images.oldest(self._rows.oldest(horizon)),
             _TRIM_CHANGES_MIN + _TRIM_CHANGES_PER_REVISION * len(changes),
@@ -226,6 +228,18 @@ class Store:
 
     def picture(self) -> Picture:
         """Begin an image of all that can be read now; only between batches."""
+        return self._picture(self._images, self.horizon)
+
+    def survey(self) -> Picture:
+        """Begin an image of the present alone; only between batches.
+
+        Equal stores make equal ones, however much history either keeps, and the last piece
+        stands for all. It holds no history up: it is good as long as its ``rev`` is not before
+        the `horizon`; after that its iterator may raise `TooLate`.
+        """
+        return self._picture(self._surveys, self.rev)
+
+    def _picture(self, pins: Pins, base: int) -> Picture:
         assert self._sealed == self.rev, "an image is of sealed batches"
         assert not self._state.notes, "an image is of sealed batches"
-        return Picture(self._state, Pinned(self._tree, self._images, self.horizon))
+        return Picture(self._state, Pinned(self._tree, pins, base))

@@ -53,6 +53,11 @@ def piece_checksum(number: int, content: bytes) -> int:
     return zlib.crc32(content, zlib.crc32(_PLACE.pack(number, len(content))))
 
 
+def identity_checksum(node: str, cluster: str, incarnation: int) -> int:
+    """Return the checksum of whose journal it is, and of which life: 32 bits."""
+    return zlib.crc32(_ENCODER.encode((node, cluster, incarnation)))
+
+
 def image_checksum(slot: int, first: int, until: int) -> int:
     """Return the checksum of what is known of a whole image: 32 bits."""
     return zlib.crc32(_SPAN.pack(slot, first, until))

@@ -14,9 +14,10 @@ import msgspec
 
 from coord.paxos.messages import Message
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 """The version of this conversation; a peer with another one is refused. 2: batches say who asks,
-nodes tell the leader of sessions (`Renew`), and there are commands that a node of 1 cannot read."""
+nodes tell the leader of sessions (`Renew`), and there are commands that a node of 1 cannot read.
+3: voters tell what their stores came to (`Digests`)."""
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="coord"):
@@ -71,7 +72,20 @@ class Renewed(msgspec.Struct, frozen=True, array_like=True, tag=66):
     lost: tuple[str, ...] = ()
 
 
-PeerMessage: TypeAlias = Message | Forward | Renew | Renewed
+class Digests(msgspec.Struct, frozen=True, array_like=True, tag=72):
+    """What the sender's store came to, each with its slot; from voters, whenever there is news.
+
+    ``chained`` are of the hash chain over all changes, ``surveyed`` are hashes over the store as it
+    stood, taken value by value, and mean something to who takes them by the same ``layout``.
+    Who receives it compares, decides for itself alone, and answers nothing.
+    """
+
+    chained: tuple[tuple[int, bytes], ...]
+    surveyed: tuple[tuple[int, bytes], ...] = ()
+    layout: int = 0
+
+
+PeerMessage: TypeAlias = Message | Forward | Renew | Renewed | Digests
 Greeting: TypeAlias = Hello | Refusal
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from random import Random
 
@@ -109,6 +109,7 @@ class Case(SynchronousTestCase):
         self.disks: dict[str, MemoryDisk] = {}
         self.journals: dict[str, MemoryJournal] = {}
         self.nodes: dict[str, Node] = {}
+        self.reports: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self.time_ms = 1_000_000
         self.base = 0
 
@@ -138,6 +139,7 @@ class Case(SynchronousTestCase):
             secrets=Random(f"{name} {recovered.incarnation}").randbytes,
             journal=journal,
             peers=links,
+            report=self.reports[name].__setitem__,
         )
         identity = Identity(
             node=name,

@@ -14,7 +14,7 @@ from coord.paxos.ballot import Ballot
 from coord.paxos.durable import Value, Vote
 from coord.paxos.membership import Configuration
 from coord.wire import peer
-from coord.wire.peer import Forward, Hello, PeerMessage, Refusal, Renew, Renewed
+from coord.wire.peer import Digests, Forward, Hello, PeerMessage, Refusal, Renew, Renewed
 
 numbers = some.integers(min_value=0, max_value=(1 << 63) - 1)
 ballots = some.builds(Ballot, numbers, some.text(max_size=8))
@@ -29,6 +29,9 @@ FIELDS: dict[object, some.SearchStrategy[object]] = {
     tuple[Value, ...]: some.lists(values, max_size=4).map(tuple),
     tuple[str, ...]: names,
     tuple[int, ...]: some.lists(numbers, max_size=4).map(tuple),
+    tuple[tuple[int, bytes], ...]: some.lists(
+        some.tuples(numbers, some.binary(max_size=20)), max_size=4
+    ).map(tuple),
     tuple[bytes, ...]: some.lists(some.binary(max_size=40), max_size=4).map(tuple),
 }
 """What a field of each type may hold."""
@@ -64,6 +67,7 @@ EXAMPLES: tuple[PeerMessage, ...] = (
     Forward((b"batch", b"another")),
     Renew(5, ("0123456789abcdef", "fedcba9876543210"), (250, 0)),
     Renewed(5, ("fedcba9876543210",)),
+    Digests(((256, b"0123456789abcdef"), (300, b"fedcba9876543210")), ((256, b"0123"),), 2),
 )
 
 

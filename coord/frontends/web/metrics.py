@@ -43,6 +43,8 @@ COUNTERS: Final = {
     "writes": "Writes that clients of this node sent in them",
     "reads": "Reads answered by this node, without those that came between writes",
     "renews": "Messages by which this node told the leader which sessions are alive",
+    "digests_compared": "Times that this node's store was held against another's",
+    "surveys": "Surveys of the whole store for that",
     "lapses": "Sessions, lifetimes, waits and delays that this node, leading, proposed to end",
 }
 
