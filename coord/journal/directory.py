@@ -119,6 +119,11 @@ def _identify(
 ) -> Identity:
     version = _version(directory, connection, len(versions))
     found = tables.read_identity(connection) if version else None
+    if version and not found and tables.read_header(connection):
+        raise CorruptionError(
+            f"{directory}: the record of whose journal this is is gone: restore it, "
+            "or let this node join anew under another name"
+        )
     if found:
         _check(directory, found[:2], (node, cluster))
     connection.execute("PRAGMA auto_vacuum = 0")

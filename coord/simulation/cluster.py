@@ -152,6 +152,10 @@ class SimulatedNode:
         self._cluster.world.say(f"crash {self.describe()}")
         self._cluster.world.count("crashes")
         self._cluster.world.count("elections", int(self.facts()["elections"]))
+        assert self._node is not None
+        digests = self._node.replicator.digests
+        self._cluster.world.count("digests compared by nodes", digests.chain.compared)
+        self._cluster.world.count("surveys compared by nodes", digests.survey.compared)
         self.process.crash()
         self.process = self._node = None
         self.disk.crash()

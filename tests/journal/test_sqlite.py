@@ -25,6 +25,25 @@ from tests.journal.contract import INITIAL, JournalContract, Listener, header, s
 REACTOR = cast(Reactor, reactor)
 
 
+COLUMNS = {
+    "identity": ("node", "cluster", "incarnation", "checksum"),
+    "log": ("ballot", "node", "content", "checksum"),
+    "image": ("slot", "first", "until", "checksum"),
+    "piece": ("content", "checksum"),
+}
+"""What the tables hold, but for the numbers under which records are found."""
+BLOB = "CAST(substr(content, 1, length(content) - 1) AS BLOB) || x'07'"
+FLIPPED = {
+    **{number: f"{number} | 1024" for number in ("incarnation", "ballot", "slot", "first")},
+    "until": "until | 1024",
+    "checksum": "(~(checksum & 1) & 1) | (checksum & ~1)",
+    "node": "'p' || substr(node, 2)",
+    "cluster": "'?' || substr(cluster, 2)",
+    "content": f"CAST({BLOB} AS BLOB)",
+}
+"""How to flip a bit of each, or a few."""
+
+
 class SqliteTestCase(TestCase):
     """Open journals and close them at the test's end."""
 
@@ -131,6 +150,29 @@ class DirectoryTests(SqliteTestCase):
             found = connection.execute("SELECT incarnation FROM identity").fetchall()
         self.assertEqual(found, [(1,)])
 
+    async def test_upgrade_of_the_first(self) -> None:
+        """A directory of the first schema, whose identity had no checksum, gets one."""
+        self.directory.mkdir(parents=True)
+        with contextlib.closing(sqlite3.connect(self.directory / FILE_NAME)) as connection:
+            connection.executescript(schemas()[0])
+            connection.execute("INSERT INTO identity VALUES (1, 'n1', 'theirs', 6)")
+            connection.execute("PRAGMA user_version = 1")
+            connection.commit()
+        journal = self.open()
+        self.assertEqual((journal.identity.cluster, journal.identity.incarnation), ("theirs", 7))
+        await journal.close()
+        self.sql("UPDATE identity SET incarnation = 6")
+        self.refuse(CorruptionError, "whose journal this is is damaged")
+
+    async def test_lost_identity(self) -> None:
+        """A journal that holds something and belongs to nobody is damaged, not new."""
+        journal = self.open()
+        journal.observe(Listener())
+        journal.save(save(1, 1, 2, chosen=1))
+        await journal.close()
+        self.sql("DELETE FROM identity")
+        self.refuse(CorruptionError, "whose journal this is is gone")
+
     async def test_one_process(self) -> None:
         """A directory that is open cannot be opened again until it is closed."""
         journal = self.open()
@@ -210,6 +252,34 @@ class DamageTests(SqliteTestCase):
         journal = await self.damage("UPDATE image SET slot = 3")
         with self.assertRaisesRegex(CorruptionError, "image of slot 3"):
             journal.recover()
+
+    async def test_lost_header(self) -> None:
+        """A log whose header is gone is no new one: what was promised is lost with it."""
+        journal = await self.damage("DELETE FROM log WHERE slot = 0")
+        with self.assertRaisesRegex(CorruptionError, "header. is gone"):
+            journal.recover()
+
+    async def test_identity(self) -> None:
+        """A damaged record of whose journal it is, or of how often it was opened, is found."""
+        for changed in ("node = 'n3'", "cluster = 'd'", "incarnation = 5", "checksum = 7"):
+            self.directory = Path(self.mktemp()) / "n1"
+            with self.assertRaisesRegex(CorruptionError, "whose journal this is") as caught:
+                await self.damage(f"UPDATE identity SET {changed}")
+            self.assertNotIn("\n", str(caught.exception))
+
+    async def test_every_byte(self) -> None:
+        """Whichever column of whichever record has a bit flipped, reading it says so."""
+        found = 0
+        for table, columns in COLUMNS.items():
+            for column in columns:
+                self.directory = Path(self.mktemp()) / "n1"
+                with self.assertRaises(CorruptionError, msg=f"{table}.{column}"):
+                    journal = await self.damage(f"UPDATE {table} SET {column} = {FLIPPED[column]}")
+                    list(journal.recover().image)
+                found += 1
+        self.assertEqual(found, sum(map(len, COLUMNS.values())))
+        names = [name for (name,) in self.sql("SELECT name FROM sqlite_schema")]
+        self.assertEqual(sorted(names), sorted(COLUMNS), "a table without a checksum")
 
 
 class BoundTests(SqliteTestCase):

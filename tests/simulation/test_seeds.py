@@ -39,6 +39,7 @@ class Seeds(SynchronousTestCase):
             "events watched", "frames delayed long", "frames lost", "frames lost to a cut",
             "frames repeated", "images", "links given up", "log reads", "pauses",
             "saves kept by a crash", "saves lost in a crash", "saves torn", "syncs stalled",
+            "digests compared by nodes", "surveys compared by nodes",
             "answers ABORTED", "answers DENIED", "answers LOCKED", "answers NOT_HELD",
             "answers SESSION_EXPIRED", "answers TOO_LATE",
             "ephemeral nodes gone with a session that ended",
