@@ -44,6 +44,7 @@ from coord.peers.identity import Identity as Certified
 from coord.peers.transport import Transport
 from coord.replicator.account import Identity
 from coord.replicator.assembly import Node, Surroundings, assemble
+from coord.replicator.digests import REPORTS
 from coord.replicator.replicator import Tuning
 
 STOP_SECONDS_MAX: Final = 5.0
@@ -211,6 +212,12 @@ class NodeService(Service):
             listen=" ".join(self._settings.listen),
             access=self._gate.describe(),
         )
+        for path in sorted(self._settings.data.glob(REPORTS)):
+            self._log.warn(
+                "an earlier life of this node stopped because its store differed from the others':"
+                " see {path}, and take it away once that is dealt with",
+                path=str(path),
+            )
 
     def _open_web(self, door: Door) -> None:
         assert self._node is not None

@@ -37,6 +37,8 @@ from coord.store.machine import Store
 from coord.store.picture import IMAGE_VERSION, Picture
 from coord.wire import peer as wire
 
+REPORTS: Final = "diverged-*.txt"
+"""How reports are named that `DivergedError` leads to."""
 _LAST_BYTES: Final = 16
 _LINES_MAX: Final = 2048
 
@@ -59,7 +61,7 @@ class DivergedError(Exception):
 
     def __init__(self, kind: str, others: Iterable[str], slot: int) -> None:
         super().__init__(f"digest differs from {', '.join(others)} at slot {slot} ({kind})")
-        self.slot = slot
+        self.report = REPORTS.replace("*", str(slot))
 
 
 @attrs.frozen

@@ -310,7 +310,7 @@ class Replicator:
         life = f"life {self._identity.incarnation}"
         lines = self.digests.testimony(error, f"{who}, {life}")
         try:
-            self._report(f"diverged-{error.slot}.txt", "\n".join(lines) + "\n")
+            self._report(error.report, "\n".join(lines) + "\n")
         except Exception:
             self._log.failure("what was found could not be kept")
 
