@@ -25,6 +25,7 @@ from coord.store.state import State
 from coord.store.tree import Mark, Version
 
 _READ: Final = int(Level.READ)
+_WRITE: Final = int(Level.WRITE)
 _ADMIN: Final = int(Level.ADMIN)
 
 
@@ -180,7 +181,7 @@ class Parts:
     def _untouchable(self, draft: Draft, keys: list[str], caller: Caller) -> CoordError | None:
         """Return why some nodes may not be deleted by a caller."""
         path = from_order_key(keys[0])
-        if caller.level < _ADMIN or is_control(path):
+        if is_control(path) or not self._state.access.rules.is_open_to(caller, _WRITE):
             for key in keys:
                 version = draft.get(key)
                 if version is not None and version.value is not None:

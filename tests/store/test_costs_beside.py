@@ -8,9 +8,10 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Container
 from typing import Any
 
-from coord.commands import Delete, Look, OpenSession, Part, Set
+from coord.commands import Delete, Level, Look, OpenSession, Part, Set
 from coord.results import Committed, Written
 from coord.store import order
+from coord.store.access import Rules
 from coord.store.draft import Draft
 from coord.store.order import Order
 from coord.store.sessions import Sessions
@@ -246,6 +247,20 @@ class TransactionCostTests(CountingTestCase):
         self.set("/q/y")
         self.do("", Delete("/q", tree=True))
         self.assertLess(live.asked, 50)
+
+    def test_tree_of_ones_own(self) -> None:
+        """Who may write everywhere is not asked about for each node of a tree that it deletes."""
+        asked = self.count(Rules, "may")
+        caller = named(level=Level.WRITE)
+        for rules in (None, b"anonymous write /**"):
+            if rules is not None:
+                self.set("/ctl/acl", rules)
+            for number in range(200):
+                self.set(f"/q/{number:04}")
+            asked.clear()
+            result = self.store.apply(Delete("/q", tree=True), 1, caller)
+            assert isinstance(result, Written), result
+            self.assertLess(asked["may"], 5)
 
     def test_tree_again_and_again(self) -> None:
         """Nor does each line of a transaction look at all that an earlier one deleted."""
