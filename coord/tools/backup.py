@@ -372,7 +372,7 @@ def _restored(
         at = f"; the cluster is at revision {counts.rev}" if counts.rev else ""
         print(f"{what} {done}: {counts.describe()}{at}")
         if counts.kept:
-            complain(PROGRAM, f"the first that somebody else changed: {counts.first_kept}")
+            complain(PROGRAM, f"the first that was left: {counts.first_kept}")
             return REFUSED
         return DONE
 

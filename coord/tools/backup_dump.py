@@ -69,8 +69,8 @@ class Dump:
         )
         if not self.picture.is_whole:
             self._note(
-                "the cluster has rules of access: what they hide from this caller is not in the"
-                " dump; show an admin's secret"
+                "the cluster has rules of access: unless we may do all, as on the machine of a node"
+                " without secrets, what they hide is not in the dump; show an admin's secret"
             )
         self._writer = Writer(header)
         self._head = self._writer.head()

@@ -60,8 +60,9 @@ _TRANSIENT: Final = (Unknown, Unavailable, Overloaded)
 class Counts:
     """What a restore did, or (``--dry-run``) would do, in nodes.
 
-    ``kept`` are those that somebody else changed meanwhile, ``others`` those of the cluster that
-    the backup does not have; ``rev`` is the newest revision that the restore made.
+    ``kept`` are those that somebody else changed meanwhile, or whose lock or session they go with;
+    ``others`` those of the cluster that the backup does not have; ``rev`` is the newest revision
+    that the restore made.
     """
 
     made: int = 0
@@ -81,7 +82,9 @@ class Counts:
         if self.control:
             words.append(f"{self.control:,} of {CONTROL} left out, which belongs to the cluster")
         if self.kept:
-            words.append(f"{self.kept:,} changed by somebody else meanwhile and left as they are")
+            words.append(
+                f"{self.kept:,} somebody else's, or changed meanwhile, and left as they are"
+            )
         return ", ".join(words)
 
 
@@ -221,7 +224,10 @@ class Restore:
 
     async def _write(self, row: Row, if_rev: int) -> None:
         if self._dry_run:
-            self._count(if_rev)
+            if if_rev and await self._is_passing(row):
+                self._keep(row)
+            else:
+                self._count(if_rev)
             return
         while self._under_way >= WINDOW_WRITES or self._bytes > WINDOW_BYTES:
             await self._wait_for_room()

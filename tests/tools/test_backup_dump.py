@@ -187,7 +187,9 @@ class Dumps(TestCase):
             node.rules = rules
             dump = self.dump(node)
             await dump.run(Pipe(io.BytesIO()))
-            self.assertIn("rules of access", self.notes.pop())
+            note = self.notes.pop()
+            self.assertIn("rules of access", note)
+            self.assertIn("unless we may do all", note)
 
     async def test_hidden(self) -> None:
         """A cluster that lets nobody in says so at once."""

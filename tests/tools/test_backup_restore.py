@@ -127,8 +127,9 @@ class Restores(SynchronousTestCase):
             Lock("/z", b"x"),
         ):
             self.store._store.apply(write, 0, session)
-        counts = self.run_restore(ROWS, into_non_empty=True)
-        self.assertEqual((counts.kept, counts.first_kept, counts.made), (2, "/a", 2))
+        for dry_run in (True, False):
+            counts = self.run_restore(ROWS, into_non_empty=True, dry_run=dry_run)
+            self.assertEqual((counts.kept, counts.first_kept, counts.made), (2, "/a", 2))
 
     def test_dry_run(self) -> None:
         """A dry run counts and writes nothing."""
