@@ -33,24 +33,42 @@ class Tls:
         :raises OSError: a file cannot be read.
         :raises ValueError: a file does not hold what it should.
         """
-        from OpenSSL import SSL, crypto
         from twisted.internet import ssl
 
-        try:
-            trust = None if self.trust is None else ssl.Certificate.loadPEM(_text(self.trust))
-            creator = ssl.optionsForClientTLS(host, trust, self._own(ssl))
-        except (SSL.Error, crypto.Error) as error:
-            raise ValueError(f"no certificate or key can be read there: {error}") from None
+        creator = ssl.optionsForClientTLS(host, self._trusted(), self._own())
         wrapped: IStreamClientEndpoint = wrapClientTLS(creator, plain)
         return wrapped
 
-    def _own(self, ssl: Any) -> Any:
+    def _trusted(self) -> Any:
+        from OpenSSL import SSL, crypto
+        from twisted.internet import ssl
+
+        if self.trust is None:
+            return None
+        try:
+            return ssl.Certificate.loadPEM(_text(self.trust))
+        except (SSL.Error, crypto.Error):
+            raise ValueError(f"{self.trust} holds no certificate that can be read") from None
+
+    def _own(self) -> Any:
+        from OpenSSL import SSL, crypto
+        from twisted.internet import ssl
+        from twisted.internet.error import VerifyError
+
         if self.certificate is None:
             return None
+        place = self.key or self.certificate
         texts = [_text(self.certificate)]
         if self.key is not None:
             texts.append(_text(self.key))
-        return ssl.PrivateCertificate.loadPEM(b"\n".join(texts))
+        try:
+            return ssl.PrivateCertificate.loadPEM(b"\n".join(texts))
+        except VerifyError:
+            raise ValueError(f"the key in {place} is not that of {self.certificate}") from None
+        except (SSL.Error, crypto.Error):
+            raise ValueError(
+                f"no certificate can be read in {self.certificate}, or no private key in {place}"
+            ) from None
 
 
 def _text(path: str | Path) -> bytes:

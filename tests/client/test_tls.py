@@ -73,3 +73,15 @@ class Trust(TestCase):
         self.assertRaises(OSError, self.client, "127.0.0.1", Tls(trust=self.folder / "none.pem"))
         self.assertRaises(ValueError, self.client, "127.0.0.1", Tls(trust=junk))
         self.assertRaises(ValueError, self.client, "127.0.0.1", Tls(certificate=junk))
+
+    def test_what_does_not_belong_together(self) -> None:
+        """A key that is another's, or is not there, is told of by the names of the files."""
+        own, key = self.me.certificate, self.own.key
+        for tls, said in (
+            (Tls(certificate=own, key=key), f"{key} is not that of {own}"),
+            (Tls(certificate=own), f"no private key in {own}"),
+            (Tls(trust=key), f"{key} holds no certificate"),
+        ):
+            with self.assertRaises(ValueError) as caught:
+                self.client("127.0.0.1", tls)
+            self.assertIn(said, str(caught.exception))
