@@ -188,15 +188,18 @@ class Tree:
         self.live[key] = version
 
     def bury(self, stones: list[Version]) -> list[Version]:
-        """Let nodes that are there end with their `tombstone`; return what they were."""
+        """Let nodes that are there end with their `tombstone`; return what they were.
+
+        Most have no older versions, and cost little; a parent that goes with its last child has.
+        """
         keys, past = [stone.key for stone in stones], self.past
         olds = list(map(self.live.pop, keys))
-        if past.keys().isdisjoint(keys):
-            past.update(zip(keys, map(Ended, olds, stones), strict=True))
-            return olds
-        for old, stone in zip(olds, stones, strict=True):
-            self.keep(old)
-            self.keep(stone)
+        for key, old, stone in zip(keys, olds, stones, strict=True):
+            if key in past:
+                self.keep(old)
+                self.keep(stone)
+            else:
+                past[key] = Ended(old, stone)
         return olds
 
     def _past(self, key: str) -> Version | Shelf[Version] | None:

@@ -132,6 +132,15 @@ class EndCostTests(CountingTestCase):
         self.assertEqual(calls, Counter(_shrink=3, _count_gone=3))
         self.assertEqual(puts, Counter(put=3, bury=1))
 
+    def test_a_parent_that_goes_as_well(self) -> None:
+        """That a parent has older versions does not make its children more work."""
+        self.open("s1")
+        for number in range(1000):
+            self.ephemeral("s1", f"/d/{number}")
+        calls = self.count(Tree, "keep")
+        self.made(self.lapse("s1"))
+        self.assertLessEqual(calls["keep"], 4)
+
     def test_nobody_else(self) -> None:
         """What others own is not looked at."""
         self.open("s1", "s2")
