@@ -58,6 +58,8 @@ async def hold(
     telling.stop()
     try:
         await lock.release()
+    except CancelledError:
+        note("the lock goes with the session, since there was no time to give it up")
     except CoordError as error:
         note(f"the lock goes with the session, since it could not be given up: {error.text}")
     if ended.is_late:

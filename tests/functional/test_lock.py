@@ -192,6 +192,23 @@ class Locks(LockCase):
         first.terminate()
         self.assertEqual(self.end(first)[0], 128 + signal.SIGTERM)
 
+    def test_interrupted_at_the_end(self) -> None:
+        """Who has no time to give the lock up hands the command's status on all the same."""
+        go_on = self.folder / "go-on"
+        script = f"trap '' TERM; echo up; until test -e {go_on}; do sleep 0.05; done; exit 7"
+        process = self.begin("lock", self.path, "--timeout", "5", "--", "sh", "-c", script)
+        assert process.stdout is not None
+        self.assertEqual(process.stdout.readline(), "up\n")
+        node = self.cluster.nodes[0]
+        node.freeze()
+        self.addCleanup(node.thaw)
+        go_on.touch()
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        eventually(lambda: not children.read_text(), "the command has ended")
+        process.terminate()
+        status, _, err = self.end(process)
+        self.assertEqual((status, err.count("no time")), (7, 1), err)
+
     def test_elections(self) -> None:
         """Who is elected says who it is; the next in line is when the first is done."""
         node = self.cluster.nodes[0]
