@@ -132,6 +132,8 @@ class Applier:
                 apply(write, time_ms, caller)
             first += count
         rest = CLUSTER if batch.origin == FOUNDER else UNTOLD
+        if rest is UNTOLD and first < len(commands):
+            self.store.inherit()
         for write in commands[first:]:
             apply(write, time_ms, rest)
 

@@ -140,6 +140,8 @@ class Digests:
 
     def received(self, sender: str, message: wire.Digests) -> None:
         """Compare with what another node's store came to."""
+        if self._applier.store.is_inherited:
+            return
         for slot, digest in message.chained:
             self.chain.claim(sender, slot, digest)
         if message.layout == IMAGE_VERSION:
@@ -184,6 +186,8 @@ class Digests:
         """Return what there is to tell; None at a node whose word does not count."""
         replica = self._replica
         if replica.node not in replica.configuration.voters or self._applier.slot == 0:
+            return None
+        if self._applier.store.is_inherited:
             return None
         return wire.Digests(self.chain.told(), self.survey.told(), IMAGE_VERSION)
 

@@ -96,6 +96,18 @@ class Store:
         return self._state.digest.hex()
 
     @property
+    def is_inherited(self) -> bool:
+        """Whether it comes, in part, from before digests covered what they cover now.
+
+        Equal stores of such a past may have unequal digests: they are not held against each other.
+        """
+        return self._state.is_inherited
+
+    def inherit(self) -> None:
+        """Take note that something of that past was applied; for good, images included."""
+        self._state.is_inherited = True
+
+    @property
     def watch_count(self) -> int:
         """How many watches are open."""
         return self._watches.count

@@ -51,7 +51,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True, tag=0):
     """What the image is of: the store at ``rev``, with the history since ``base``.
 
     ``floor`` is `Sequences.floor`, ``digest`` the hash chain's value, ``number`` that of the
-    last place in a queue.
+    last place in a queue. ``is_inherited`` is `coord.store.machine.Store.is_inherited`.
     """
 
     magic: str
@@ -61,6 +61,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True, tag=0):
     digest: bytes
     floor: int
     number: int = 0
+    is_inherited: bool = False
 
 
 class Departed(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -161,7 +162,7 @@ class Picture:
         self.rev = history.rev
         header = Header(
             MAGIC, IMAGE_VERSION, history.rev, base.rev, state.digest, state.sequences.floor,
-            state.locks.number,
+            state.locks.number, state.is_inherited,
         )  # fmt: skip
         self._answers = state.sessions.picture()
         beside = _beside(state, self._answers)

@@ -9,7 +9,16 @@ from __future__ import annotations
 from coord.store.answers import Answers
 from coord.store.history import History
 from coord.store.locks import Holder, Lock, Locks, Place
-from coord.store.picture import Answered, Expired, Header, Held, Holding, Opened, Waiting
+from coord.store.picture import (
+    IMAGE_VERSION,
+    Answered,
+    Expired,
+    Header,
+    Held,
+    Holding,
+    Opened,
+    Waiting,
+)
 from coord.store.sequences import Sequences
 from coord.store.sessions import Sessions
 from coord.store.state import State
@@ -77,6 +86,7 @@ class Beside:
         sessions.restore_expired(self._expired)
         locks.number = header.number
         state = State(tree, history, sequences, sessions, locks, header.digest)
+        state.is_inherited = header.is_inherited or header.version < IMAGE_VERSION
         for key, version in tree.live.items():
             if version.ttl_ms:
                 state.mortal[key] = None

@@ -31,12 +31,13 @@ class State:
     """What writes change, and what an image brings back.
 
     ``mortal`` are the keys of the nodes with a lifetime. ``news`` are for the owner of the store,
-    ``notes`` for the digest. ``access`` and ``marks`` follow from the tree and from who asks.
+    ``notes`` for the digest. ``is_inherited`` is `coord.store.machine.Store.is_inherited`.
+    ``access`` and ``marks`` follow from the tree and from who asks.
     """
 
     __slots__ = (
-        "access", "digest", "history", "locks", "marks", "mortal", "news", "notes", "sequences",
-        "sessions", "tree",
+        "access", "digest", "history", "is_inherited", "locks", "marks", "mortal", "news", "notes",
+        "sequences", "sessions", "tree",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +58,7 @@ class State:
         self.notes: list[Note] = self.sessions.notes
         self.news: list[News] = []
         self.mortal: dict[str, None] = {}
+        self.is_inherited = False
         self.access = Access(tree.live)
         self.marks = Marks()
 

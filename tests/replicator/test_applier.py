@@ -164,6 +164,7 @@ class Applying(SynchronousTestCase):
         self.applier.apply(1, self.value(1, Set("/ctl/acl", b""), Set("/a", b"x")), Nobody())
         self.assertEqual(self.store.rev, 1)
         self.assertEqual(self.store.answer(Get("/a")), Value(1, b"x"))
+        self.assertTrue(self.store.is_inherited)
 
     def test_words_of_the_cluster(self) -> None:
         """What a leader said of its own accord is handed on once it is applied; no batch is."""

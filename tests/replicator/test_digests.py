@@ -48,6 +48,17 @@ class Memories(DigestsCase):
         self.advance(0.1)
         flip_in_memory(self.nodes[name].replicator.store, "/precious")
 
+    def test_inherited(self) -> None:
+        """Stores that began under an older coord, whose digests differ anyway, stop nobody."""
+        self.found(3)
+        for node in self.nodes.values():
+            node.replicator.store.inherit()
+        self.damage(self.followers()[0])
+        self.write(DIGEST_SLOTS)
+        self.advance(2 * COMPARE_SECONDS)
+        self.assertEqual(self.stopped(), [])
+        self.assert_serving(*self.nodes)
+
     def test_follower(self) -> None:
         """A byte flipped in a follower's store: that node stops, and only that."""
         self.found(3)

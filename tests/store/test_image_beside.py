@@ -155,6 +155,9 @@ class OldTests(UsersTestCase):
         checksum = Checksum()
         pieces = [checksum.add(msgspec.msgpack.encode(piece)) for piece in old]
         self.store = load([*pieces, msgspec.msgpack.encode(End(checksum.value()))])
+        self.assertTrue(self.store.is_inherited)
+        self.store = load([*self.store.picture().pieces()])
+        self.assertTrue(self.store.is_inherited)
         self.assertEqual(self.walk("/**"), ["/b"])
         self.assertEqual([event.path for event in self.events()], ["/a", "/a", "/b"])
         facts = self.facts("/b")
