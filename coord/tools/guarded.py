@@ -88,6 +88,7 @@ class Guarded(ProcessProtocol):
         self._group: int | None = None
         self._ending: Ended | None = None
         self._is_late = False
+        self._is_to_end = False
         self._gone_at = 0.0
         self._rest = b""
 
@@ -134,6 +135,7 @@ class Guarded(ProcessProtocol):
 
     def signal(self, number: int) -> None:
         """Pass a signal on."""
+        self._is_to_end = self._is_to_end or number in (signal.SIGTERM, signal.SIGHUP)
         self._say(f"signal {number}")
 
     def _say(self, line: str) -> None:
@@ -158,7 +160,7 @@ class Guarded(ProcessProtocol):
             self._group = number
         elif word == "late":
             self._is_late = True
-        elif word == "stopped":
+        elif word == "stopped" and not self._is_to_end:
             self._terminal.stopped(number, self._group or 0, self)
         elif word == "ended":
             self._ending = Ended(number if number >= 0 else 128 - number, self._is_late)

@@ -340,6 +340,13 @@ class Terminals(LockCase):
         self.type("something\n", "got something")
         self.type("echo status $?\n", "status 8")
 
+    def test_ended_in_the_background(self) -> None:
+        """A command that waits for the terminal in the background is ended by one ``kill``."""
+        self.lock("read x", "[1]", after=" &")
+        eventually(lambda: self.is_job("Stopped"), "the shell knows that it is stopped")
+        self.type("kill %1; echo so''on\n", "soon")
+        eventually(lambda: "143" in self.seen or self.is_job("143"), "it is at its end")
+
     def test_piped(self) -> None:
         """What the command's output is piped into may have the terminal, as a pager wants it."""
         self.type("r() { read u; echo $u; read x </dev/tty; echo got $x; cat; }\n", "> ")
