@@ -218,6 +218,8 @@ WRITES: Final = (
     Set, Add, Delete, Once, Transaction, Lock, Unlock, Revert,
     OpenSession, EndSession, Lapse, Genesis,
 )  # fmt: skip
+WRITE_KINDS: Final = frozenset(WRITES)
+"""The same for who asks of each command: to look in a set costs a tenth of ``isinstance``."""
 
 
 # -- reads of the store -------------------------------------------------------------
@@ -397,10 +399,13 @@ def weight_bytes(commands: Iterable[Command]) -> int:
 
 
 def _weight(command: Command | Part) -> int:
-    if isinstance(command, Transaction):
-        return 64 + sum(map(_weight, command.parts))
-    if isinstance(command, Once):
-        return 64 + len(command.word) + _weight(command.write)
+    kind = type(command)
+    if kind is Set:
+        return 64 + _width(command.path) + len(command.value)  # type: ignore[union-attr, arg-type]
+    if kind is Transaction:
+        return 64 + sum(map(_weight, command.parts))  # type: ignore[union-attr, arg-type]
+    if kind is Once:
+        return 64 + len(command.word) + _weight(command.write)  # type: ignore[union-attr]
     name = getattr(command, "path", "") or getattr(command, "glob", "")
     return 64 + _width(name) + len(getattr(command, "value", b"") or b"")
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
-from coord.commands import CLUSTER, WRITES, Caller, Level, Read, Write
+from coord.commands import CLUSTER, WRITE_KINDS, Caller, Level, Read, Write
 from coord.paxos.durable import Value
 from coord.results import Result
 from coord.store.machine import Store
@@ -141,7 +141,9 @@ class Applier:
         """Do the writes that this node took, and answer the reads among them."""
         apply, answer, time_ms = self.store.apply, self.store.answer, self.time_ms
         return [
-            apply(one, time_ms, caller) if isinstance(one, WRITES) else answer(one, caller)
+            apply(one, time_ms, caller)  # type: ignore[arg-type]
+            if type(one) in WRITE_KINDS
+            else answer(one, caller)  # type: ignore[arg-type]
             for commands, caller in runs
             for one in commands
         ]

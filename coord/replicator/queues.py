@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain
 from typing import Final, TypeAlias, cast
 
-from coord.commands import CLUSTER, WRITES, Caller, Read, Rev, Write, weight_bytes
+from coord.commands import CLUSTER, WRITE_KINDS, Caller, Read, Rev, Write, weight_bytes
 from coord.errors import CoordError, Overloaded, TooLarge, Unavailable, Unknown
 from coord.limits import (
     BATCH_BYTES_SOFT,
@@ -60,10 +60,12 @@ class Group:
     ) -> None:
         self.commands = commands
         self.caller = caller
-        self.writes = [one for one in commands if isinstance(one, WRITES)]
+        self.writes = cast("list[Write]", [one for one in commands if type(one) in WRITE_KINDS])
         self.answer: Answer | None = answer
         self.deadline = deadline
-        self.weight_bytes = weight_bytes(commands) + _CALLER_BYTES + 4 * len(caller.who)
+        self.weight_bytes = 0  # only what writes is queued by its weight
+        if self.writes:
+            self.weight_bytes = weight_bytes(commands) + _CALLER_BYTES + 4 * len(caller.who)
 
     @property
     def is_local(self) -> bool:
@@ -73,7 +75,7 @@ class Group:
     def read_by(self, answer: Callable[[Read, Caller], Result]) -> list[Result]:
         """Return what ``answer`` says to each command of a group that only reads."""
         caller = self.caller
-        return [answer(cast(Read, one), caller) for one in self.commands]
+        return [answer(one, caller) for one in self.commands]  # type: ignore[arg-type]
 
     def settle(self, results: Sequence[Result]) -> None:
         """Answer, unless that was done."""
@@ -83,7 +85,7 @@ class Group:
 
     def refuse(self, error: CoordError, fate: CoordError | None = None) -> None:
         """Answer every read with ``error``, and every write with ``fate`` or the same."""
-        self.settle([fate if fate and isinstance(one, WRITES) else error for one in self.commands])
+        self.settle([fate if fate and type(one) in WRITE_KINDS else error for one in self.commands])
 
 
 class Proof(Group):
