@@ -24,8 +24,9 @@ from coord.paxos.durable import Value, Vote
 class Learner:
     """The chosen prefix, and what is known beyond it."""
 
-    def __init__(self, chosen: int) -> None:
+    def __init__(self, chosen: int, recent_bytes_max: int = RECENT_BYTES_MAX) -> None:
         self.chosen = chosen
+        self._recent_bytes_max = recent_bytes_max
         self.target = chosen
         self._committed = NEVER
         self._committed_upto = 0
@@ -75,13 +76,22 @@ class Learner:
         self.target = max(self.target, self.chosen)
         self._recent.append(value)
         self._recent_bytes += size_of(value)
-        while self._recent_bytes > RECENT_BYTES_MAX:
+        while self._recent_bytes > self._recent_bytes_max:
             self._recent_bytes -= size_of(self._recent.popleft())
 
     def restore(self, value: Value) -> None:
         """Take a value read from the journal as the next one chosen."""
         self._known.pop(self.chosen + 1, None)
         self._take(value)
+
+    def skip(self, slot: int) -> None:
+        """Go on after ``slot``: what the slots up to there led to is known without their values."""
+        self.chosen = slot
+        self.aim(slot)
+        for known in [known for known in self._known if known <= slot]:
+            del self._known[known]
+        self._recent.clear()
+        self._recent_bytes = 0
 
     def recall(self, slot: int, until: int, size_bytes_max: int) -> tuple[Value, ...] | None:
         """Return recent chosen values that fit, or None where ``slot`` is older than those."""

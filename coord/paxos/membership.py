@@ -74,6 +74,11 @@ class Membership:
         while len(self._governs) > 1 and self._governs[1].slot <= slot:
             del self._governs[0]
 
+    def replace(self, governs: Iterable[Governs]) -> None:
+        """Take what another node knows that is further on, as what is known here."""
+        self._governs = sorted(governs, key=lambda one: one.slot)
+        assert self._governs, "a replica knows who its peers are"
+
     def known(self) -> tuple[Governs, ...]:
         """Return what has to be kept on disk."""
         return tuple(self._governs)

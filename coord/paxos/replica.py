@@ -23,7 +23,7 @@ What depends on a save, to this node itself too, waits in `coord.paxos.outbox` f
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import assert_never
 
 from coord.limits import MESSAGE_BYTES_SOFT
@@ -33,7 +33,7 @@ from coord.paxos.catchup import Catchup
 from coord.paxos.durable import Durable, Value, Vote
 from coord.paxos.effects import Effects
 from coord.paxos.leadership import Leadership
-from coord.paxos.membership import Configuration
+from coord.paxos.membership import Configuration, Governs
 from coord.paxos.messages import (
     Accept,
     Accepted,
@@ -94,6 +94,11 @@ class Replica:
         return self._state.membership.latest
 
     @property
+    def governs(self) -> tuple[Governs, ...]:
+        """The configurations that govern what is not chosen yet, and from which slot on."""
+        return self._state.membership.known()
+
+    @property
     def is_leading(self) -> bool:
         """Whether this node believes that it leads."""
         return self._leadership is not None
@@ -114,8 +119,7 @@ class Replica:
     @property
     def ballot(self) -> Ballot:
         """The ballot of the leader that this node follows or is; NEVER where it knows none."""
-        leadership = self._leadership
-        return leadership.ballot if leadership is not None else self._followed
+        return self._followed if self._leadership is None else self._leadership.ballot
 
     @property
     def role(self) -> str:
@@ -134,9 +138,8 @@ class Replica:
     def has_quorum(self, now: float) -> bool:
         """Say whether this node is, as far as it can know, in touch with a majority."""
         self._state.now = now
-        if self._leadership is None:
-            return self.leader is not None
-        return self._leadership.has_quorum()
+        led = self._leadership
+        return self.leader is not None if led is None else led.has_quorum()
 
     def room(self, now: float) -> int:
         """Return how many values may be proposed here now; 0 where this node does not lead."""
@@ -235,6 +238,14 @@ class Replica:
             self._patience.lost()
         return self._effects()
 
+    def skip(self, now: float, slot: int, governs: Iterable[Governs], source: str) -> Effects:
+        """Go on after ``slot``, whose outcome came from ``source`` and is on the disk."""
+        self._state.skip(now, slot, governs)
+        self._lead_no_more(self._followed if self._leadership is None else NEVER)
+        self._catchup.prefer(source)
+        self._advance()
+        return self._effects()
+
     def tick(self, now: float) -> Effects:
         """Take note of the time: beat, send again, stand for election."""
         self._state.now = now
@@ -247,8 +258,7 @@ class Replica:
         else:
             self._leadership.tick()
         self._fetch()
-        question = self._question
-        if question is not None and now - question.asked_at > self._timing.retry_seconds:
+        if self._question and now - self._question.asked_at > self._timing.retry_seconds:
             self._ask()
         return self._effects()
 
@@ -283,9 +293,9 @@ class Replica:
                 if leadership is not None and leadership.ballot == message.ballot:
                     leadership.beat_answered(sender, message)
             case Fetch():
-                self._on_fetch(sender, message)
+                self._state.supply(sender, message)
             case Supply():
-                self._on_supply(message)
+                self._on_supply(sender, message)
             case Canvass():
                 self._on_canvass(sender, message)
             case Endorse():
@@ -348,17 +358,9 @@ class Replica:
             self._learner.commit(message.ballot, message.chosen)
             self._advance()
 
-    def _on_fetch(self, sender: str, message: Fetch) -> None:
-        until = min(message.until, self.chosen + 1)
-        if message.slot >= until:
-            return
-        values = self._learner.recall(message.slot, until, MESSAGE_BYTES_SOFT)
-        if values is None:
-            self._out.recall(sender, message.slot, until)
-        else:
-            self._to(sender, Supply(message.slot, values))
-
-    def _on_supply(self, message: Supply) -> None:
+    def _on_supply(self, sender: str, message: Supply) -> None:
+        if not message.values:
+            self._catchup.forsake(sender)
         # A leader learns from votes alone: had a higher ballot chosen something else in a slot
         # that it has open, to announce it would make its own proposal look chosen.
         # What does not join on to the chosen prefix answers a question of an earlier life.
@@ -386,10 +388,8 @@ class Replica:
         promised = self._acceptor.promised
         is_free = self._grant.allows(sender, self._state.now)
         knows_enough = message.chosen + self._timing.alpha >= self.chosen
-        if is_free and knows_enough and message.ballot > promised:
-            self._to(sender, Endorse(message.ballot))
-        else:
-            self._to(sender, Refuse(message.ballot, promised))
+        helps = is_free and knows_enough and message.ballot > promised
+        self._to(sender, Endorse(message.ballot) if helps else Refuse(message.ballot, promised))
 
     def _on_endorse(self, sender: str, message: Endorse) -> None:
         candidacy = self._candidacy
@@ -485,6 +485,7 @@ class Replica:
         if self._leadership is not None or not self._learner.is_behind:
             return
         source = self._candidacy.gathered.source if self._candidacy else self.leader
+        source = self._catchup.preferred(self._state.connected) or source
         slot = self.chosen + 1
         if source and source != self.node and self._catchup.wants(source, slot, self._state.now):
             self._to(source, Fetch(slot, self._learner.target + 1))

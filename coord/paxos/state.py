@@ -6,15 +6,16 @@ through the door, at once or, where it depends on a save, after it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from coord.limits import MESSAGE_BYTES_SOFT
 from coord.paxos.acceptor import Acceptor
 from coord.paxos.ballot import Ballot
 from coord.paxos.durable import Durable, Header, Value
 from coord.paxos.learner import Learner
 from coord.paxos.lease import Grant, quiet_seconds
-from coord.paxos.membership import Membership
-from coord.paxos.messages import Message
+from coord.paxos.membership import Governs, Membership
+from coord.paxos.messages import Fetch, Message, Supply
 from coord.paxos.outbox import Outbox
 from coord.paxos.timing import Timing
 
@@ -32,7 +33,7 @@ class State:
         self.acceptor = Acceptor(
             durable.header.promised, (vote for vote in durable.votes if vote.slot > known)
         )
-        self.learner = Learner(durable.base)
+        self.learner = Learner(durable.base, timing.recent_bytes_max)
         quiet = 0.0 if self.is_alone else quiet_seconds(timing.lease_seconds)
         self.grant = Grant(now + quiet)
         self.connected: set[str] = set()
@@ -65,6 +66,29 @@ class State:
                 vote = self.acceptor.vote(ballot, number, value)
                 if vote is not None:
                     self.out.save(vote)
+
+    def skip(self, now: float, slot: int, governs: Iterable[Governs]) -> None:
+        """Go on after ``slot``, whose outcome is on the disk already, with all configurations.
+
+        What was promised stays, and so do the votes for later slots: no acceptor takes any back.
+        """
+        self.now = now
+        for known in [known for known in self.acceptor.votes if known <= slot]:
+            self.acceptor.forget(known)
+        self.learner.skip(slot)
+        self.membership.replace(governs)
+        self.out.save()
+
+    def supply(self, peer: str, message: Fetch) -> None:
+        """Send ``peer`` chosen values that it lacks, or have them read from the journal."""
+        until = min(message.until, self.chosen + 1)
+        if message.slot >= until:
+            return
+        values = self.learner.recall(message.slot, until, MESSAGE_BYTES_SOFT)
+        if values is None:
+            self.out.recall(peer, message.slot, until)
+        else:
+            self.out.send((peer,), Supply(message.slot, values))
 
     def header(self) -> Header:
         """Return what has to be on the disk beside the votes."""

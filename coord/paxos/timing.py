@@ -11,6 +11,7 @@ from coord.limits import (
     BEAT_SECONDS,
     ELECTION_SPREAD_SECONDS,
     LEASE_SECONDS,
+    RECENT_BYTES_MAX,
     RETRY_SECONDS,
 )
 
@@ -26,7 +27,8 @@ class Dice(Protocol):
 class Timing:
     """Times in seconds; ``leases`` says whether reads rely on them; ``alpha`` is in slots.
 
-    Every node of a cluster uses the same, as one node's lease is another one's promise.
+    Every node of a cluster uses the same, as one node's lease is another one's promise. But for
+    ``recent_bytes_max``, how much of the chosen log is kept in memory.
     """
 
     beat_seconds: float = BEAT_SECONDS
@@ -35,6 +37,7 @@ class Timing:
     retry_seconds: float = RETRY_SECONDS
     leases: bool = True
     alpha: int = ALPHA
+    recent_bytes_max: int = RECENT_BYTES_MAX
 
     @classmethod
     def of_lease(cls, lease_seconds: float, *, leases: bool = True) -> Timing:

@@ -89,6 +89,12 @@ class Loading:
             case Changes():
                 self._add_changes(content.versions)
 
+    @property
+    def items(self) -> int:
+        """How many nodes and revisions were read so far."""
+        header = self._header
+        return len(self._tree.live) + (0 if header is None else self._history.rev - header.base)
+
     def finish(self) -> Store:
         """Return the store; raises `ValueError` where pieces are missing."""
         if self._header is None or not self._complete:

@@ -56,17 +56,20 @@ class Store:
         picture_revisions: int = PICTURE_REVISIONS_MAX,
         state: State | None = None,
     ) -> None:
-        state = state or State.empty(history_revisions)
+        self._picture_revisions = picture_revisions
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._begin(state or State.empty(history_revisions))
+        self._watches = Watches(self._history, self._state.access)
+
+    def _begin(self, state: State) -> None:
+        """Be what ``state`` is."""
         self._state = state
         self._tree = state.tree
         self._history = state.history
         self._sealed = self._history.rev
-        self._picture_revisions = picture_revisions
         self._rows = Pins()
         self._images = Pins()
         self._surveys = Pins()
-        self._watches = Watches(self._history, state.access)
-        self._encode = msgspec.msgpack.Encoder().encode
         granting = Granting(state)
         self._lives = Lives(state, granting)
         self._writes = Writer(state, granting).by_type | self._lives.by_type
@@ -79,6 +82,15 @@ class Store:
             Outcome: standing.outcome,
             Resume: state.sessions.resume,
         }
+
+    def become(self, other: Store) -> None:
+        """Be what ``other`` is, the same store further on, which must not be used any more.
+
+        Who watches goes on watching; walks and pictures under way are of the store as it was.
+        """
+        assert other.rev >= self.rev, "a store never goes back"
+        self._begin(other._state)
+        self._watches.move(self._history, self._state.access, self._lasting)
 
     @property
     def rev(self) -> int:

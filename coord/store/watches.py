@@ -234,7 +234,16 @@ _Groups: TypeAlias = dict[str, _Group]
 class Watches:
     """All open watches: by the key of their glob's literal prefix, then by the glob."""
 
-    __slots__ = ("_groups", "_known", "_published", "_quiet", "access", "count", "history")
+    __slots__ = (
+        "_groups",
+        "_known",
+        "_left_behind",
+        "_published",
+        "_quiet",
+        "access",
+        "count",
+        "history",
+    )
 
     def __init__(self, history: History, access: Access) -> None:
         self.history = history
@@ -244,6 +253,18 @@ class Watches:
         self._known: dict[str, tuple[_Groups, ...]] = {}
         self._quiet: set[str] = set()
         self._published = history.rev
+        self._left_behind: list[Watch] = []
+
+    def move(self, history: History, access: Access, lasting: Lasting) -> None:
+        """Let all watches go on in another history of the same store, which goes further.
+
+        Each reads by itself what it has not seen, from where it was; or is told that it is gone.
+        """
+        self._left_behind += self._fell_behind(self._published + 1)
+        self.history, self.access, self._published = history, access, history.rev
+        for watch in self._all():
+            if watch.lasting is not None:
+                watch.lasting = lasting
 
     def add(
         self, glob: Glob, after_rev: int | None, wake: Callable[[], None], caller: Caller
@@ -286,7 +307,8 @@ class Watches:
 
         Returns the watches that became ready, for the caller to wake.
         """
-        history, ready = self.history, list[Watch]()
+        history, ready = self.history, self._left_behind
+        self._left_behind = []
         rules = self.access.rules
         first, self._published = self._published + 1, history.rev
         if not self.count:
@@ -314,13 +336,16 @@ class Watches:
         Only a turn that applied more revisions than the whole history holds comes here.
         """
         ready = []
-        for groups in self._groups.values():
-            for group in groups.values():
-                for watch in group.all():
-                    if not watch.ready:
-                        ready.append(watch)
-                    watch.read_from(rev)
+        for watch in self._all():
+            if not watch.ready:
+                ready.append(watch)
+            watch.read_from(rev)
         return ready
+
+    def _all(self) -> Iterator[Watch]:
+        """Yield all watches."""
+        groups = chain.from_iterable(groups.values() for groups in self._groups.values())
+        return chain.from_iterable(group.all() for group in groups)
 
     def _leave_to_read(self, rev: int, changes: tuple[Version, ...], ready: list[Watch]) -> None:
         """Let those read a large revision by themselves whom it may concern, each in its turns."""
