@@ -213,6 +213,22 @@ multiples of a multiple. Part of what nodes compare: the same on every node."""
 SURVEY_NODES_PER_SLOT: Final = 8
 """How many nodes, sessions and locks a survey may look at for each slot since the one before. The
 same on every node."""
+# -- images between nodes ----------------------------------------------------------
+IMAGE_PIECES_AHEAD: Final = 8
+"""Pieces of an image that are sent before the first of them is known to be on the other's disk. A
+piece is 64 KiB, but for a large value: so much takes memory at either end."""
+IMAGE_AGAIN_SECONDS: Final = 0.5
+"""After this long without a piece it is asked for again."""
+IMAGE_FIRST_SECONDS: Final = 0.5
+"""After this long without a first piece another node is asked; twice as long when all were."""
+IMAGE_SILENCE_SECONDS: Final = 2.0
+"""After this long without a further piece, though there is a link, another node is asked for
+another image."""
+IMAGE_UNLINKED_SECONDS: Final = 5.0
+"""The same where there is no link: most often it is back by then, and nothing is lost."""
+IMAGE_HELD_SECONDS: Final = 10.0
+"""How long a node keeps an image of which nobody asks for more; until then a lost link costs no
+more than the time for which it was lost."""
 
 # -- the client ---------------------------------------------------------------------
 CLIENT_REQUESTS_MAX: Final = 4096
@@ -257,6 +273,7 @@ assert VALUE_OF_SLOT_BYTES_MAX < UNSAVED_BYTES_MAX
 assert BATCHES_IN_FLIGHT <= ALPHA
 assert 2 * COMPARE_SECONDS < COMPARE_PATIENCE_SECONDS
 assert ALPHA < DIGEST_SLOTS < DIGESTS_KEPT
+assert IMAGE_AGAIN_SECONDS < IMAGE_SILENCE_SECONDS < IMAGE_UNLINKED_SECONDS < IMAGE_HELD_SECONDS
 assert RETRY_SECONDS < FETCH_AGAIN_SECONDS_MAX < REQUEST_SECONDS
 assert TRANSACTION_BYTES_MAX + LINE_BYTES_MAX <= VALUE_OF_SLOT_BYTES_MAX - BATCH_BYTES_SOFT
 assert TRANSACTION_BYTES_MAX <= TRANSACTIONS_BYTES_MAX

@@ -173,6 +173,7 @@ class NodeService(Service):
             journal=self._journal,
             peers=self._transport,
             report=self._keep_report,
+            settle=_settle_interpreter,
         )
         self._node = assemble(surroundings, recovered, identity, _tuning(settings))
 
@@ -363,6 +364,7 @@ def _settle_interpreter() -> None:
     thirty times what the disk takes.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
+    gc.unfreeze()  # what was loaded before may be no more
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -16,7 +16,7 @@ import coord
 from coord.paxos.replica import Replica
 from coord.replicator.applier import Applier
 from coord.replicator.digests import Digests
-from coord.replicator.imaging import Imaging
+from coord.replicator.images import Images
 from coord.replicator.interfaces import IPeers
 from coord.replicator.queues import Reads, Writes
 from coord.replicator.sessions import Sessions
@@ -62,8 +62,7 @@ class Durations:
 class Account:
     """One node's account of itself.
 
-    ``now`` is the replicator's clock, ``fault`` why it stopped; at ``log_begins_at`` the log of
-    those begins who were asked for more of it.
+    ``now`` is the replicator's clock, ``fault`` why it stopped.
     """
 
     identity: Identity
@@ -71,24 +70,27 @@ class Account:
     applier: Applier
     writes: Writes
     reads: Reads
-    imaging: Imaging
+    images: Images
     sessions: Sessions
     digests: Digests
     peers: IPeers
     now: Callable[[], float]
     fault: Callable[[], str | None]
     began_at: float
-    log_begins_at: int = 0
     batch_seconds: Durations = attrs.field(factory=Durations)
 
     def gap(self) -> str | None:
-        """Say what this node can get from nobody: it was away for longer than logs are kept."""
-        if self.log_begins_at <= self.replica.chosen + 1:
+        """Say what this node gets by no log: it was away for longer than those are kept."""
+        if not self.images.receiving.is_needed:
             return None
         return (
             f"away for too long: it has the log up to slot {self.replica.chosen}, "
-            f"the others have it from {self.log_begins_at} on"
+            f"the others have it from {self.images.receiving.log_begins_at} on"
         )
+
+    def _gap_unclosed(self) -> str | None:
+        """Return the gap, unless an image that closes it is on its way."""
+        return None if self.images.receiving.is_under_way else self.gap()
 
     def uptime(self) -> float:
         """Return for how many seconds the node has been there."""
@@ -138,8 +140,9 @@ class Account:
             "version": coord.__version__,
             "behind": replica.target - self.applier.slot,
             "elections": replica.elections,
-            "images": self.imaging.images,
-            "fault": self.fault() or self.gap() or "-",
+            "images": self.images.imaging.images,
+            "image": self.images.receiving.share(),
+            "fault": self.fault() or self._gap_unclosed() or "-",
         }
         return Items(store.rev, tuple(f"{name}={value}" for name, value in facts.items()))
 
@@ -184,7 +187,9 @@ class Account:
             "batches_in_flight": len(writes.flights),
             "reads_waiting": self.reads.weight,
             "elections": replica.elections,
-            "images": self.imaging.images,
+            "images": self.images.imaging.images,
+            "images_sent": self.images.sending.images,
+            "images_adopted": self.images.receiving.images,
             "proposals": writes.batches,
             "writes": writes.written,
             "reads": self.reads.answered,

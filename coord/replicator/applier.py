@@ -38,6 +38,9 @@ class Applied(msgspec.Struct, frozen=True, array_like=True):
     number: int
 
 
+_NEVER: Final = Applied(0, 0)
+
+
 class Origins:
     """The last batch applied of each node."""
 
@@ -48,7 +51,7 @@ class Origins:
         """Say whether ``batch`` is the next of its origin, and if so, count it."""
         if batch.origin == FOUNDER:
             return True
-        last = self._applied.get(batch.origin, Applied(0, 0))
+        last = self._applied.get(batch.origin, _NEVER)
         if batch.incarnation == last.incarnation:
             is_next = batch.number == last.number + 1
         else:
@@ -56,6 +59,10 @@ class Origins:
         if is_next:
             self._applied[batch.origin] = Applied(batch.incarnation, batch.number)
         return is_next
+
+    def last(self, node: str) -> Applied:
+        """Return the last batch applied of a node; one of no life where there is none."""
+        return self._applied.get(node, _NEVER)
 
     def known(self) -> tuple[tuple[str, Applied], ...]:
         """Return what has to be kept with an image of the store."""
@@ -122,6 +129,12 @@ class Applier:
             self.store.seal()
         words = batch.commands if batch.origin == FOUNDER else ()
         return Outcome(batch.origin, batch.incarnation, batch.number, is_applied, results, words)
+
+    def adopt(self, other: Applier) -> None:
+        """Go on where ``other`` is, which knows more slots; its store becomes this one's."""
+        assert other.slot > self.slot, "a store never goes back"
+        self.store.become(other.store)
+        self.origins, self.slot, self.time_ms = other.origins, other.slot, other.time_ms
 
     def _perform(self, batch: Batch) -> None:
         """Do the writes of another node, each for whoever asked it."""

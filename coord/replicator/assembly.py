@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 
 import attrs
+import msgspec
 from twisted.internet.interfaces import IReactorTime
 
 from coord.paxos.durable import Durable
@@ -27,7 +28,8 @@ class Surroundings:
 
     ``now`` counts seconds and never steps, not even while the machine sleeps; ``time_ms`` is
     the time of day. ``secrets`` returns so many bytes that nobody can guess. ``report`` keeps a
-    text for a person, under a name, beside the node's state.
+    text for a person, under a name, beside the node's state. ``settle`` is called after the node
+    has gone on from an image: so much is new that lasts, and so much garbage.
     """
 
     reactor: IReactorTime
@@ -38,6 +40,7 @@ class Surroundings:
     journal: IJournal
     peers: IPeers
     report: Callable[[str, str], None]
+    settle: Callable[[], None] = lambda: None
 
 
 @attrs.frozen
@@ -55,19 +58,26 @@ def assemble(
 
     :raises ValueError: when the image that the journal holds is damaged or of a later version.
     """
-    applier, log_marks = imaging.load(recovered.image, tuning.history_revisions)
-    durable = Durable(recovered.durable.header, recovered.durable.votes, applier.slot)
+    loaded = imaging.load(recovered.image, tuning.history_revisions)
+    applier, header = loaded.applier, recovered.durable.header
+    if loaded.governs and header.chosen < applier.slot:
+        # An image of another node was whole when this one crashed, and nothing was saved since.
+        header = msgspec.structs.replace(header, governs=loaded.governs)
+    if loaded.log_begins_at > surroundings.journal.oldest():
+        surroundings.journal.trim(loaded.log_begins_at)
+    durable = Durable(header, recovered.durable.votes, applier.slot)
     replica = Replica(identity.node, durable, tuning.timing, surroundings.dice, surroundings.now())
     replicator = Replicator(
         surroundings.reactor,
         identity=identity,
         replica=replica,
         applier=applier,
-        log_marks=log_marks,
+        log_marks=loaded.log_marks,
         journal=surroundings.journal,
         peers=surroundings.peers,
         now=surroundings.now,
         time_ms=surroundings.time_ms,
+        settle=surroundings.settle,
         tuning=tuning,
         report=surroundings.report,
     )

@@ -168,6 +168,11 @@ class Keeper:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def sessions(self) -> list[str]:
+        """The sessions that are kept alive here."""
+        return list(self._kept)
+
     def is_attached(self, session: str) -> bool:
         """Say whether a connection to this node has this session."""
         kept = self._kept.get(session)

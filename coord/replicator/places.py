@@ -51,6 +51,20 @@ class Places:
             error = SessionExpired("this session is over")
         return self._end(news.session, error)
 
+    @property
+    def sessions(self) -> list[str]:
+        """The sessions that wait somewhere."""
+        return list(self._waiting)
+
+    def look_again(self) -> list[Call]:
+        """Look what became of all places, in a store of which it was not told how it came to be."""
+        calls: list[Call] = []
+        for session, paths in list(self._waiting.items()):
+            for path in [one for one in paths if self._store.place(one, session) is None]:
+                fate = self._fate(path, session)
+                calls += [partial(told, fate) for told in self._forget(path, session)]
+        return calls
+
     def fired(self) -> None:
         """Forget what became of places just now: those who asked for them have been told."""
         self._settled.clear()

@@ -22,7 +22,7 @@ from coord.limits import (
     QUEUE_COMMANDS_MAX,
     VALUE_OF_SLOT_BYTES_MAX,
 )
-from coord.replicator.applier import Outcome, Run
+from coord.replicator.applier import Applied, Outcome, Run
 from coord.results import Result
 from coord.wire.values import Batch, encode_batch
 
@@ -34,6 +34,8 @@ _CALLER_BYTES: Final = 96
 """About what a caller takes on the wire beside its name: an address, a session, a level."""
 UNAVAILABLE: Final = Unavailable("not done: no quorum could be reached; try again")
 UNKNOWN: Final = Unknown("it was proposed when the quorum went; it may or may not be done")
+
+UNSEEN: Final = Unknown("it was decided while this node was too far behind to see how")
 
 
 class SetBackError(Exception):
@@ -241,6 +243,24 @@ class Writes:
             return flight.land(outcome.results)
         overtook = bool(self._flights) and outcome.number >= self._flights[0].number
         return None if overtook else []
+
+    def passed_over(self, last: Applied) -> list[Call]:
+        """Take note that an image holds this node's batches up to ``last``.
+
+        Returns the calls that answer those of them that were in flight: they are done, but what
+        came of them is not in the image. All others are still to be done.
+
+        :raises SetBackError: where that is more than this life has sent.
+        """
+        is_ours = last.incarnation == self._incarnation
+        is_unsent = is_ours and last.number >= self._next_number
+        if last.incarnation > self._incarnation or is_unsent:
+            raise SetBackError(last.incarnation, self._incarnation)
+        calls: list[Call] = []
+        while is_ours and self._flights and self._flights[0].number <= last.number:
+            groups = self._flights.popleft().groups
+            calls += [partial(group.refuse, UNAVAILABLE, UNSEEN) for group in groups]
+        return calls
 
     def expire(self, now: float) -> list[Call]:
         """Return the calls that answer what has waited past its deadline."""

@@ -34,9 +34,11 @@ from coord.replicator.account import Account, Identity
 from coord.replicator.applier import FOUNDER, Applier, Outcome
 from coord.replicator.batches import Batches
 from coord.replicator.digests import Digests, DivergedError
+from coord.replicator.images import Images
 from coord.replicator.imaging import Imaging, LogMarks
 from coord.replicator.interfaces import IJournal, IPeers
 from coord.replicator.queues import Call, Group, Reads, SetBackError, Writes
+from coord.replicator.receiving import Adopted
 from coord.replicator.sessions import Sessions
 from coord.replicator.telling import Announcements, Recalls
 from coord.replicator.tracing import Traces
@@ -77,6 +79,7 @@ class Replicator:
         peers: IPeers,
         now: Callable[[], float],
         time_ms: Callable[[], int],
+        settle: Callable[[], None],
         tuning: Tuning,
         report: Callable[[str, str], None],
     ) -> None:
@@ -87,6 +90,7 @@ class Replicator:
         self._applier = applier
         self._journal = journal
         self._peers = peers
+        self._settle = settle
         self.now = now
         began_at = now()
         self._request_seconds = tuning.request_seconds
@@ -99,14 +103,7 @@ class Replicator:
         self._fault: str | None = None
         self._is_broken = False
         self._is_replaying = False
-        self._imaging = Imaging(
-            reactor,
-            journal,
-            applier,
-            log_marks,
-            every_bytes=tuning.image_every_bytes,
-            kept_bytes=tuning.log_bytes_kept,
-        )
+        self.images = self._make_images(log_marks, tuning)
         self.traces = Traces(identity.node, lambda: now() - began_at)
         self.sessions = self._make_sessions(tuning.request_seconds)
         self.digests = Digests(
@@ -150,13 +147,39 @@ class Replicator:
             applier=self._applier,
             writes=self._writes,
             reads=self._reads,
-            imaging=self._imaging,
+            images=self.images,
             sessions=self.sessions,
             digests=self.digests,
             peers=self._peers,
             now=self.now,
             fault=lambda: self._fault,
             began_at=began_at,
+        )
+
+    def _make_imaging(self, log_marks: LogMarks, tuning: Tuning) -> Imaging:
+        return Imaging(
+            self._reactor,
+            self._journal,
+            self._applier,
+            log_marks,
+            governs=lambda: self._replica.governs,
+            every_bytes=tuning.image_every_bytes,
+            kept_bytes=tuning.log_bytes_kept,
+        )
+
+    def _make_images(self, log_marks: LogMarks, tuning: Tuning) -> Images:
+        return Images(
+            self._reactor,
+            self._replica,
+            self._applier,
+            self._journal,
+            self._peers,
+            self._make_imaging(log_marks, tuning),
+            first_number=self._identity.incarnation << 32,
+            history_revisions=tuning.history_revisions,
+            now=self.now,
+            guard=self._guard,
+            adopt=self._adopt,
         )
 
     def _serves(self) -> bool:
@@ -166,11 +189,16 @@ class Replicator:
     def start(self) -> None:
         """Apply what the journal knows to be chosen, then take part."""
         self.digests.start()
+        self._guard(self._look_back)
         self._is_replaying = True
         self._obey(self._replica.start(self.now()))
         self._is_replaying = False
         self.sessions.start()
         self._tick()
+
+    def _look_back(self) -> None:
+        """See that the image holds nothing of this node that is yet to come."""
+        self._writes.passed_over(self._applier.origins.last(self._replica.node))
 
     def stop(self) -> None:
         """Take part no more; what waits is answered ``UNAVAILABLE`` or ``UNKNOWN``."""
@@ -242,6 +270,8 @@ class Replicator:
             self._guard(self.sessions.received, sender, message)
         elif isinstance(message, wire.Digests):
             self._guard(self.digests.received, sender, message)
+        elif isinstance(message, wire.ImageMessage):
+            self._guard(self.images.received, sender, message)
         else:
             if isinstance(message, Supply) and message.oldest:
                 self._recalls.told_of_gap(sender, message.oldest)
@@ -253,6 +283,7 @@ class Replicator:
         self._batches.linked(peer)
         self.sessions.linked(peer)
         self._guard(self.digests.linked, peer)
+        self._guard(self.images.receiving.connected, peer)
         self._take(self._replica.connected, peer)
 
     def disconnected(self, peer: str) -> None:
@@ -317,7 +348,7 @@ class Replicator:
     def _withdraw(self, reason: str) -> None:
         """Take part no more, and answer what waits."""
         self._fault = self._fault or " ".join(reason.split())
-        self._imaging.stop()
+        self.images.stop()
         self.digests.stop()
         self.sessions.stop()
         self._expire(float("inf"))
@@ -344,7 +375,7 @@ class Replicator:
 
     def _apply(self, chosen: Chosen) -> None:
         outcome = self._applier.apply(chosen.slot, chosen.value, self._writes)
-        self._imaging.applied(chosen.slot, size_of(chosen.value))
+        self.images.imaging.applied(chosen.slot, size_of(chosen.value))
         self.digests.applied(chosen.slot)
         if outcome is not None:
             self._landed(outcome)
@@ -365,6 +396,24 @@ class Replicator:
             self._answers += calls
             waited = self.now() - self._writes.landed_deadline + self._request_seconds
             self.account.batch_seconds.count(waited)
+
+    def _adopt(self, image: Adopted) -> None:
+        """Go on from an image of another node that is in the journal, in one step."""
+        there = image.applier
+        self._answers += self._writes.passed_over(there.origins.last(self._replica.node))
+        self.sessions.before_image()
+        self._applier.adopt(there)
+        effects = self._replica.skip(self.now(), there.slot, image.governs, image.peer)
+        self.images.adopted(there.slot, image.size_bytes)
+        self.digests.stop()
+        self.digests.applied(there.slot)
+        self.sessions.after_image()
+        self._batches.overtaken()
+        self._log.info("goes on after slot {slot}, from an image", slot=there.slot)
+        self._obey(effects)
+        self._answer_ready()
+        self._wake()
+        self._reactor.callLater(0, self._settle)
 
     def _answer_ready(self) -> None:
         """Read for the groups whose point is reached, before anything later is applied."""
@@ -388,7 +437,7 @@ class Replicator:
         self._ask()
         self._announcements.send()
         self._answer_ready()
-        self._imaging.consider()
+        self.images.imaging.consider()
 
     def _fire(self) -> None:
         """Tell everyone what happened, now that nothing is changing."""
@@ -412,6 +461,7 @@ class Replicator:
         self._expire(now)
         self._batches.tick(now)
         self._guard(self._watch_time, now)
+        self._guard(self.images.tick, now)
         self._take(self._replica.tick)
 
     def _watch_time(self, now: float) -> None:

@@ -81,9 +81,23 @@ class Sessions:
     def start(self) -> None:
         """Begin to count what was under way in the store that was just loaded."""
         self._store.news()
+        self.spans.begin_anew(self._now())
+
+    def before_image(self) -> None:
+        """Take note of what happened in the store that is about to be another."""
+        self._take_news()
+
+    def after_image(self) -> None:
+        """Go on with a store that came as an image: what happened meanwhile nobody has told."""
+        self._store.news()
         now = self._now()
-        for span in self._store.spans():
-            self.spans.begin(span, now)
+        self._look(now)
+        open_now, rev = self._store.timeouts_ms, self._store.rev
+        for session in dict.fromkeys(self.keeper.sessions + self.places.sessions):
+            if session not in open_now:
+                self._take(SessionOver(session, rev, is_expired=True), now)
+        self._calls += self.places.look_again()
+        self.spans.begin_anew(now)
 
     def stop(self) -> None:
         """Answer those who wait."""

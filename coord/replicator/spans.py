@@ -62,6 +62,14 @@ class Spans:
             if len(self._lifetimes) > _LIFETIMES_UNLOOKED:
                 self._look()
 
+    def begin_anew(self, now: float) -> None:
+        """Count from now what the store says is under way, and nothing else."""
+        self._spans.clear()
+        self._lifetimes.clear()
+        self._ends = Deadlines()
+        for span in self._store.spans():
+            self.begin(span, now)
+
     def end_place(self, path: str, session: str) -> None:
         """Take note that a place in a queue is no more."""
         self._drop((path, session))

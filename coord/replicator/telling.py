@@ -81,10 +81,10 @@ class Recalls:
 
     def told_of_gap(self, sender: str, oldest: int) -> None:
         """Take note that a peer's log begins only at ``oldest``."""
-        self._account.log_begins_at = oldest
+        self._account.images.receiving.told_of_gap(sender, oldest)
         gap = self._account.gap()
         if gap is not None and self._complains_first(sender):
-            self._log.error("{gap}; {peer} says so", gap=gap, peer=sender)
+            self._log.warn("{gap}; {peer} says so", gap=gap, peer=sender)
 
     def send(self, recall: Recall) -> None:
         """Read what a peer asks for, and send it."""

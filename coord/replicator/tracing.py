@@ -17,7 +17,15 @@ from coord.paxos.describing import describe_message
 from coord.paxos.durable import describe_value
 from coord.paxos.effects import Effects
 from coord.paxos.messages import Beat, BeatAnswer
-from coord.wire.peer import Digests, Forward, PeerMessage, Renew, Renewed
+from coord.wire.peer import (
+    Digests,
+    Forward,
+    ImageMessage,
+    NoImage,
+    PeerMessage,
+    Renew,
+    Renewed,
+)
 
 _LOG: Final = Logger()
 
@@ -126,6 +134,8 @@ class Traces:
         elif isinstance(message, Digests):
             slots = " ".join(str(slot) for slot, _ in (*message.chained, *message.surveyed))
             self.note(f"{way} Digests of slots {slots}", is_beat=True)
+        elif isinstance(message, ImageMessage):
+            self.note(f"{way} {_describe_image(message)}")
         elif isinstance(message, Renew | Renewed):
             of = f" of {len(message.sessions)} sessions" if isinstance(message, Renew) else ""
             self.note(f"{way} {type(message).__name__} {message.number}{of}", is_beat=True)
@@ -142,3 +152,9 @@ class Traces:
             _LOG.failure("a bug ended all traces")
             self._all.clear()
             self.is_on = False
+
+
+def _describe_image(message: ImageMessage) -> str:
+    """Return a message about an image in a few words."""
+    piece = "" if isinstance(message, NoImage) else f" piece {message.piece}"
+    return f"{type(message).__name__} {message.number}{piece}"

@@ -53,7 +53,7 @@ def rebuild(directory: Path, *, undecided: bool = False) -> Rebuilt:
     :raises ValueError: where its image is damaged.
     """
     with open_offline(directory) as offline:
-        applier, _ = load(offline.found.image, history_revisions=1)
+        applier = load(offline.found.image, history_revisions=1).applier
         left = _apply(applier, offline, undecided)
     name = applier.store.answer(Get(f"{CONTROL}/cluster"))
     cluster = name.value.decode() if isinstance(name, Value) else offline.cluster

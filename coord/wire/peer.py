@@ -14,10 +14,11 @@ import msgspec
 
 from coord.paxos.messages import Message
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 """The version of this conversation; a peer with another one is refused. 2: batches say who asks,
 nodes tell the leader of sessions (`Renew`), and there are commands that a node of 1 cannot read.
-3: voters tell what their stores came to (`Digests`)."""
+3: voters tell what their stores came to (`Digests`). 4: a node that is too far behind asks for an
+image (`ImageWanted`)."""
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="coord"):
@@ -85,7 +86,49 @@ class Digests(msgspec.Struct, frozen=True, array_like=True, tag=72):
     layout: int = 0
 
 
-PeerMessage: TypeAlias = Message | Forward | Renew | Renewed | Digests
+class ImageWanted(msgspec.Struct, frozen=True, array_like=True, tag=67):
+    """A node that is too far behind asks for an image of the store, and for more of it.
+
+    ``number`` is the image's name, given by who asks and never given twice; it is of a slot that
+    is no earlier than ``least``. All pieces before ``piece`` are on the asker's disk, which asks
+    for a few more, and where it waited for them in vain (``again``) for those that were sent, too.
+    The piece after `ImageEnd` is asked for once the image is whole: it may be forgotten.
+    """
+
+    number: int
+    least: int
+    piece: int
+    again: bool = False
+
+
+class ImagePiece(msgspec.Struct, frozen=True, array_like=True, tag=68):
+    """The ``piece``-th piece of an image, counted from 0, which is what `Beside` holds.
+
+    There are about ``items_total`` nodes and revisions in the whole image.
+    """
+
+    number: int
+    piece: int
+    content: bytes
+    items_total: int
+
+
+class ImageEnd(msgspec.Struct, frozen=True, array_like=True, tag=69):
+    """There are ``piece`` pieces, and ``checksum`` is over all of them."""
+
+    number: int
+    piece: int
+    checksum: bytes
+
+
+class NoImage(msgspec.Struct, frozen=True, array_like=True, tag=70):
+    """The sender does not have the image of this number, or not any more, and will not make it."""
+
+    number: int
+
+
+ImageMessage: TypeAlias = ImageWanted | ImagePiece | ImageEnd | NoImage
+PeerMessage: TypeAlias = Message | Forward | Renew | Renewed | Digests | ImageMessage
 Greeting: TypeAlias = Hello | Refusal
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -28,7 +28,7 @@ from coord.limits import (
     VALUE_OF_SLOT_BYTES_MAX,
 )
 from coord.replicator import queues
-from coord.replicator.applier import Outcome
+from coord.replicator.applier import Applied, Outcome
 from coord.replicator.queues import Call, Group, Reads, SetBackError, Writes
 from coord.results import Result, Value, Written
 from coord.wire.values import Batch, decode, encode_batch, stamp
@@ -332,3 +332,39 @@ class Reading(SynchronousTestCase):
         self.add()
         self.add()
         self.assertIsInstance(self.reads.add(group(Get("/a"))[0]), Overloaded)
+
+
+class PassedOver(SynchronousTestCase):
+    """An image of another node holds batches of this one, which is in its second life."""
+
+    def setUp(self) -> None:
+        """Have three batches in flight."""
+        self.writes = Writes("n1", 2)
+        self.asked: list[Asked] = []
+        for number in range(3):
+            one, asked = group(Set(f"/{number}", b""), Get("/a"))
+            self.asked.append(asked)
+            self.writes.add(one)
+            self.writes.next_batch()
+
+    def answered(self) -> list[bool]:
+        """Say which groups are answered."""
+        return [asked.is_answered for asked in self.asked]
+
+    def test_some(self) -> None:
+        """Those that it holds were done, nobody knows how; the others fly on."""
+        call(self.writes.passed_over(Applied(2, 2)))
+        self.assertEqual(self.answered(), [True, True, False])
+        self.assertEqual([type(one) for one in self.asked[0].results], [Unknown, Unavailable])
+        self.assertEqual([flight.number for flight in self.writes.flights], [3])
+
+    def test_of_an_earlier_life(self) -> None:
+        """Where it knows of an earlier life only, all fly on."""
+        call(self.writes.passed_over(Applied(1, 77)))
+        call(self.writes.passed_over(Applied(0, 0)))
+        self.assertEqual(self.answered(), [False, False, False])
+
+    def test_set_back(self) -> None:
+        """Where it knows of more than was ever sent, this node's disk was set back."""
+        self.assertRaises(SetBackError, self.writes.passed_over, Applied(2, 4))
+        self.assertRaises(SetBackError, self.writes.passed_over, Applied(3, 1))

@@ -25,6 +25,8 @@ votes = some.builds(Vote, numbers, ballots, values)
 FIELDS: dict[object, some.SearchStrategy[object]] = {
     Ballot: ballots,
     int: numbers,
+    bool: some.booleans(),
+    bytes: some.binary(max_size=40),
     tuple[Vote, ...]: some.lists(votes, max_size=4).map(tuple),
     tuple[Value, ...]: some.lists(values, max_size=4).map(tuple),
     tuple[str, ...]: names,
@@ -68,6 +70,10 @@ EXAMPLES: tuple[PeerMessage, ...] = (
     Renew(5, ("0123456789abcdef", "fedcba9876543210"), (250, 0)),
     Renewed(5, ("fedcba9876543210",)),
     Digests(((256, b"0123456789abcdef"), (300, b"fedcba9876543210")), ((256, b"0123"),), 2),
+    peer.ImageWanted(5, 41, 3, True),
+    peer.ImagePiece(5, 3, b"piece", 1000),
+    peer.ImageEnd(5, 4, b"checksum"),
+    peer.NoImage(5),
 )
 
 

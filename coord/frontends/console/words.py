@@ -240,7 +240,7 @@ class Words:
 
     def journal(self) -> Answer:
         """Show the disk: how much log is kept, the image of the store, what is being saved."""
-        return Answer([self._subjects.journal.describe(), self._account.imaging.describe()])
+        return Answer([self._subjects.journal.describe(), self._account.images.imaging.describe()])
 
     def trace(self, what: str = "") -> Stream:
         """Show what this node and the others say to each other, until Ctrl-C; beats if asked."""

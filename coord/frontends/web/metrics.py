@@ -39,6 +39,8 @@ GAUGES: Final = {
 COUNTERS: Final = {
     "elections": "Elections that this node stood for",
     "images": "Images of the store that were written",
+    "images_sent": "Images of the store that were sent to nodes too far behind",
+    "images_adopted": "Images of other nodes from which this one went on",
     "proposals": "Batches of commands that this node had proposed",
     "writes": "Writes that clients of this node sent in them",
     "reads": "Reads answered by this node, without those that came between writes",
