@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from coord.limits import HISTORY_REVISIONS
+from coord.limits import HISTORY_REVISIONS, LOG_BYTES_KEPT, RECENT_BYTES_MAX
 from coord.paths import Glob
 from coord.paxos.durable import Header, Value
 from coord.paxos.membership import Configuration, Governs
@@ -38,13 +38,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     leases: bool
     image_every_bytes: int
     history_revisions: int = HISTORY_REVISIONS
+    log_bytes_kept: int = LOG_BYTES_KEPT
+    """So much is kept in memory, too: who misses more needs an image."""
     network: Mix
     disk: DiskMix
 
     @classmethod
     def draw(cls, dice: random.Random) -> Options:
         """Return what the dice say."""
-        return cls(
+        drawn = cls(
             nodes=dice.choice((3, 3, 3, 5, 1)),
             leases=dice.random() < 0.8,
             image_every_bytes=dice.choice((2_000, 20_000, 1 << 30)),
@@ -52,6 +54,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             network=Mix.draw(dice),
             disk=DiskMix.draw(dice),
         )
+        # Drawn aside, so that seeds which draw the longest log are the worlds that they ever were.
+        aside = random.Random()
+        aside.setstate(dice.getstate())
+        kept_bytes = aside.choice((LOG_BYTES_KEPT, LOG_BYTES_KEPT, 500, 5_000))
+        return msgspec.structs.replace(drawn, log_bytes_kept=kept_bytes)
 
 
 class SimulatedNode:
@@ -100,8 +107,12 @@ class SimulatedNode:
             report=self._keep_report,
         )
         tuning = Tuning(
-            timing=Timing(leases=self._options.leases),
+            timing=Timing(
+                leases=self._options.leases,
+                recent_bytes_max=min(RECENT_BYTES_MAX, self._options.log_bytes_kept),
+            ),
             image_every_bytes=self._options.image_every_bytes,
+            log_bytes_kept=self._options.log_bytes_kept,
             history_revisions=self._options.history_revisions,
         )
         addresses = {name: f"{name}:8047" for name in self._cluster.names}
@@ -142,6 +153,15 @@ class SimulatedNode:
             chronicle.told(self.name, found, world.now)
             return found
 
+        adopt = applier.adopt
+
+        def adopted(other: Applier) -> None:
+            adopt(other)
+            world.count("images adopted")
+            self._cluster.agreement.adopted(self.name, incarnation, applier.slot)
+            self._cluster.digests.taken(self.name, applier.slot, store.digest)
+
+        applier.adopt = adopted  # type: ignore[method-assign]
         applier.apply = observed  # type: ignore[method-assign,assignment]
         store.news = told  # type: ignore[method-assign]
 
@@ -156,6 +176,8 @@ class SimulatedNode:
         digests = self._node.replicator.digests
         self._cluster.world.count("digests compared by nodes", digests.chain.compared)
         self._cluster.world.count("surveys compared by nodes", digests.survey.compared)
+        figures = self._node.replicator.account.figures()
+        self._cluster.world.count("images sent", int(figures["images_sent"]))
         self.process.crash()
         self.process = self._node = None
         self.disk.crash()

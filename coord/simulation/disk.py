@@ -62,6 +62,8 @@ class Disk:
         """What is to happen while the next save is under way."""
         self.promise_ambush: Callable[[], None] | None = None
         """What is to happen just after the next promise was saved, and told."""
+        self.image_ambush: Callable[[], None] | None = None
+        """What is to happen while the next image is written."""
         self._journal: SimulatedJournal | None = None
 
     def open(self, process: Process) -> SimulatedJournal:
@@ -83,6 +85,8 @@ class Disk:
         journal, self._journal = self._journal, None
         if journal is None:
             return
+        if journal.is_imaging:
+            self.world.count("images lost in a crash")
         pending = journal.abandon()
         kept = self.world.dice.randint(0, len(pending)) if not self.failing else 0
         for asked in pending[:kept]:
@@ -104,6 +108,12 @@ class Disk:
         ambush, self.promise_ambush = self.promise_ambush, None
         if ambush is not None:
             self.world.schedule(self.world.dice.random() * 0.002, None, ambush)
+
+    def imaging(self) -> None:
+        """Let what lies in ambush for an image happen while it is written, or just after."""
+        ambush, self.image_ambush = self.image_ambush, None
+        if ambush is not None:
+            self.world.schedule(self.world.dice.random() ** 2 * 0.1, None, ambush)
 
     def sync_seconds(self) -> float:
         """Return how long the next sync takes."""
@@ -179,6 +189,7 @@ class SimulatedJournal:
             raise ValueError("one image at a time")
         if slot < self._platter.image_slot:
             raise ValueError("an image never takes the place of a newer one")
+        self._disk.imaging()
         self._writer = SimulatedImageWriter(self, slot)
         return self._writer
 
@@ -209,6 +220,11 @@ class SimulatedJournal:
         """Make an image the one that recovery reads."""
         self._disk.world.count("images")
         self._platter.put_image(slot, pieces)
+
+    @property
+    def is_imaging(self) -> bool:
+        """Whether an image is being written."""
+        return self._writer is not None and not self._writer.ended
 
     def abandon(self) -> list[_Asked]:
         """Return the saves that were not durable when the process crashed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+from coord.limits import LOG_BYTES_KEPT
 from coord.simulation.cluster import Cluster, SimulatedNode
 
 MENU: Final = (
@@ -26,8 +27,15 @@ MENU: Final = (
     ("fail disk", 2),
     ("step wall clock", 3),
 )
+IMAGE_MENU: Final = (
+    ("crash in an image", 10),
+    ("crash others in an image", 8),
+    ("keep away", 10),
+)
+"""What goes wrong besides where logs are short, and who was away needs an image."""
 PAUSE_SECONDS_MAX: Final = 2.5
 DOWN_SECONDS_MAX: Final = 2.0
+AWAY_SECONDS_MAX: Final = 4.0
 BETWEEN_SECONDS: Final = 0.6
 
 
@@ -39,11 +47,17 @@ class Faults:
         self._world = cluster.world
         self._dice = cluster.world.dice
         self._stopped = False
+        self._nodes = list(cluster.nodes.values())
+        is_short = cluster.options.log_bytes_kept < LOG_BYTES_KEPT
+        self._menu = MENU + IMAGE_MENU if is_short else MENU
         self._deeds = {
             "crash one": self._crash_one,
             "crash in a save": self._crash_in_a_save,
             "crash after a promise": self._crash_after_a_promise,
             "crash all": self._crash_all,
+            "crash in an image": self._crash_in_an_image,
+            "crash others in an image": self._crash_others_in_an_image,
+            "keep away": self._keep_away,
             "pause": self._pause,
             "cut": self._cut,
             "sever": self._sever,
@@ -67,7 +81,7 @@ class Faults:
     def _strike(self) -> None:
         if self._stopped:
             return
-        names, weights = zip(*MENU, strict=True)
+        names, weights = zip(*self._menu, strict=True)
         name = self._dice.choices(names, weights)[0]
         self._deeds[name]()
         self._world.count(f"faults: {name}")
@@ -116,6 +130,30 @@ class Faults:
     def _crash_life(self, node: SimulatedNode, process: object) -> None:
         if not self._stopped and node.process is process:
             self._crash(node)
+
+    def _crash_in_an_image(self) -> None:
+        """Crash a node while it writes an image: its own, or one that it gets of another node."""
+        node = self._dice.choice(self._nodes)
+        node.disk.image_ambush = partial(self._crash_if_up, node)
+
+    def _crash_others_in_an_image(self) -> None:
+        """Crash another node while one gets an image: often it is the one that sends it."""
+        node = self._dice.choice(self._nodes)
+        others = [one for one in self._nodes if one is not node]
+        if others:
+            node.disk.image_ambush = partial(self._crash_if_up, self._dice.choice(others))
+
+    def _crash_if_up(self, node: SimulatedNode) -> None:
+        if not self._stopped and node.is_up:
+            self._crash(node)
+
+    def _keep_away(self) -> None:
+        """Crash a node, and let it be missed for so long that the others' logs are cut."""
+        node = self._any_node()
+        if node is not None:
+            node.crash()
+            away_seconds = (0.5 + self._dice.random() / 2) * AWAY_SECONDS_MAX
+            self._world.schedule(away_seconds, None, self._restart, node)
 
     def _crash_all(self) -> None:
         for node in self._cluster.up():

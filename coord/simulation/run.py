@@ -16,7 +16,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from coord.commands import Get, Set, Sync
-from coord.limits import EXPIRY_GRACE_SECONDS
+from coord.limits import EXPIRY_GRACE_SECONDS, LOG_BYTES_KEPT
 from coord.results import Point, Result, Value, Written
 from coord.simulation import judgement
 from coord.simulation.cluster import Cluster, Options, SimulatedNode
@@ -32,6 +32,9 @@ from coord.simulation.world import World
 SAFETY_SECONDS: Final = 12.0
 PROGRESS_SECONDS: Final = 3.0
 """A grant of a lost leader, an election that is disturbed once or twice, and the probes."""
+IMAGE_SECONDS: Final = 3.0
+"""So much more where logs are short: one of the majority may need an image, and first ask one for
+it that stands still."""
 CATCH_UP_SECONDS: Final = 10.0
 WATCH_SECONDS: Final = 1.0
 """All the time that watchers get to see the last of it."""
@@ -211,12 +214,14 @@ class Run:
         wanted: dict[str, Set | Get | Sync] = {node.name: Set("/probe", b"") for node in nodes}
         for node in nodes:
             self._probe(node, wanted)
-        if self._until(PROGRESS_SECONDS, lambda: not wanted):
+        is_short = self.options.log_bytes_kept < LOG_BYTES_KEPT
+        seconds = PROGRESS_SECONDS + is_short * IMAGE_SECONDS
+        if self._until(seconds, lambda: not wanted):
             self.world.count("ms until progress", int(1000 * (self.world.now - began)))
             return True
         missing = ", ".join(f"{name} could not do {what!r}" for name, what in wanted.items())
         state = self._cluster.describe().replace("\n", "; ")
-        self.violations.append(f"liveness: after {PROGRESS_SECONDS} s {missing}: {state}")
+        self.violations.append(f"liveness: after {seconds} s {missing}: {state}")
         return False
 
     def _probe(self, node: SimulatedNode, wanted: dict[str, Set | Get | Sync]) -> None:

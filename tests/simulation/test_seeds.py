@@ -37,7 +37,8 @@ class Seeds(SynchronousTestCase):
         wanted = {
             "answers OK", "answers UNAVAILABLE", "answers UNKNOWN", "crashes", "elections",
             "events watched", "frames delayed long", "frames lost", "frames lost to a cut",
-            "frames repeated", "images", "links given up", "log reads", "pauses",
+            "frames repeated", "images", "images adopted", "images sent",
+            "links given up", "log reads", "pauses",
             "saves kept by a crash", "saves lost in a crash", "saves torn", "syncs stalled",
             "digests compared by nodes", "surveys compared by nodes",
             "answers ABORTED", "answers DENIED", "answers LOCKED", "answers NOT_HELD",

@@ -28,6 +28,13 @@ class Agreement:
             self.violations.append(f"agreement: {node} applied slot {slot} after slot {last}")
         self._last[node, incarnation] = slot
 
+    def adopted(self, node: str, incarnation: int, slot: int) -> None:
+        """Note that a node went on from an image of the state after ``slot``."""
+        last = self._last.get((node, incarnation))
+        if last is not None and slot <= last:
+            self.violations.append(f"agreement: {node} went back from slot {last} to {slot}")
+        self._last[node, incarnation] = slot
+
 
 def _short(value: Value) -> str:
     return repr(value[:40]) if isinstance(value, bytes) else repr(value)
