@@ -152,12 +152,13 @@ class Shelf(msgspec.Struct, Generic[_Item], gc=False):
 
 
 class Ended(msgspec.Struct, gc=False):
-    """A node's only past: its one version, and its end. Much smaller than a `Shelf`, and as many
-    of these as a session had nodes are made at one moment.
+    """A node's last version, its end, and what there was before, if anything. As many of these as a
+    session had nodes are made at one moment, so that they must cost less than a `Shelf` each.
     """
 
     version: Version
     stone: Version
+    before: Version | Shelf[Version] | Ended | None = None
 
 
 class Tree:
@@ -188,25 +189,21 @@ class Tree:
         self.live[key] = version
 
     def bury(self, stones: list[Version]) -> list[Version]:
-        """Let nodes that are there end with their `tombstone`; return what they were.
-
-        Most have no older versions, and cost little; a parent that goes with its last child has.
-        """
+        """Let nodes that are there end with their `tombstone`; return what they were."""
         keys, past = [stone.key for stone in stones], self.past
         olds = list(map(self.live.pop, keys))
         for key, old, stone in zip(keys, olds, stones, strict=True):
-            if key in past:
-                self.keep(old)
-                self.keep(stone)
-            else:
-                past[key] = Ended(old, stone)
+            before = past.get(key)
+            if type(before) is Ended and before.before is not None:
+                before = self._past(key)  # a chain of them would grow with every life of the node
+            past[key] = Ended(old, stone, before)
         return olds
 
     def _past(self, key: str) -> Version | Shelf[Version] | None:
         """Return the older versions of a node, where there are any."""
         past = self.past.get(key)
         if isinstance(past, Ended):
-            past = self.past[key] = Shelf([past.version, past.stone])
+            past = self.past[key] = _on_a_shelf(past)
         return past
 
     def keep(self, version: Version) -> None:
@@ -282,6 +279,17 @@ class Tree:
         del self.past[key]
         if key not in self.live:
             self.order.remove(key)
+
+
+def _on_a_shelf(ended: Ended) -> Shelf[Version]:
+    """Return what an `Ended` says as a `Shelf`, that of before where there was one."""
+    before = ended.before
+    if isinstance(before, Ended):
+        before = _on_a_shelf(before)
+    if not isinstance(before, Shelf):
+        before = Shelf([] if before is None else [before])
+    before.items += (ended.version, ended.stone)
+    return before
 
 
 def _needless(oldest: Version, rev: int) -> bool:

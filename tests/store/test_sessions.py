@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coord.commands import Add, EndSession, OpenSession, Set
-from coord.errors import Denied, Exists, NoSession, Overloaded, SessionExpired, TooLarge
+from coord.errors import Denied, Exists, NoEntry, NoSession, Overloaded, SessionExpired, TooLarge
 from coord.events import Event, Kind
 from coord.results import Opened, SessionRow, Value, Written
 from coord.store import parts, sessions
@@ -272,3 +272,14 @@ class EphemeralTests(UsersTestCase):
         self.end("s1")
         self.assertEqual(self.get("/a", 1), Value(1, b"up"))
         self.assertEqual(self.facts("/a", 1).owner, "s1")
+
+    def test_many_lives(self) -> None:
+        """However often a node comes with a session and goes with it, each life can be read."""
+        for life in range(7):
+            self.open(f"s{life}")
+            self.ephemeral(f"s{life}", "/a", b"%d" % life)
+            self.end(f"s{life}")
+        for life in range(7):
+            self.assertEqual(self.get("/a", 2 * life + 1), Value(2 * life + 1, b"%d" % life))
+            self.refused(self.get("/a", 2 * life + 2), NoEntry)
+        self.assertEqual(len(self.events()), 14)
