@@ -108,11 +108,6 @@ class Following(Watch[Any]):
         self._refusals = 0
         self._refusal: CoordError | None = None
 
-    @property
-    def is_opened(self) -> bool:
-        """Whether it was open at some time."""
-        return self._opened_at is not None
-
     def expire_unopened(self, seconds: float, overdue: Callable[[float], CoordError]) -> None:
         """Fail, with what ``overdue`` says, where it is not open after so many seconds."""
         asked_at = self._clock.seconds()

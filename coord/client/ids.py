@@ -46,11 +46,6 @@ class Ids:
         self._sizes = 0
         self._window: deque[Number] = deque()
 
-    @property
-    def under_way(self) -> int:
-        """How many numbers there are from the oldest open one on."""
-        return len(self._window)
-
     def take(self, command: commands.Command, word: str | None) -> Number | None:
         """Return the next number, with ``word`` or an id of its own; ``None`` for: not now."""
         if _locks(command):

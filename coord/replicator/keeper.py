@@ -370,11 +370,6 @@ class Keeper:
             renews.append(Renew(self._number, sessions, _ages_ms(piece, now)))
         return renews
 
-    @property
-    def has_calls(self) -> bool:
-        """Whether somebody is to be told something."""
-        return bool(self._calls)
-
     def calls(self) -> list[Call]:
         """Take the calls to be made once nothing is changing."""
         calls, self._calls = self._calls, []

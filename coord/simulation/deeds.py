@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from coord.commands import Add, Caller, Delete, Lock, Once, Part, Set, Transaction
+from coord.commands import Add, Caller, Lock, Once, Part, Set, Transaction
 from coord.commands import Command as AnyCommand
 from coord.errors import CoordError, Overloaded, Unavailable, Unknown
 from coord.events import SessionEvent
@@ -164,8 +164,3 @@ class Ledger:
             for value in deed.values():
                 found.setdefault(value, deed)
         return found
-
-
-def is_deletion(command: AnyCommand) -> bool:
-    """Say whether a command deletes."""
-    return isinstance(command, Delete)

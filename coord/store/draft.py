@@ -144,10 +144,6 @@ class Draft:
         if number is not None:
             kin[2] = number
 
-    def amend(self, version: Version) -> None:
-        """Change what is known of a node beside its value and its children."""
-        self._records[version.key] = version
-
     def _make(self, version: Version) -> None:
         key = version.key
         gone = self._records.get(key)

@@ -217,9 +217,9 @@ def _whole(value: bytes) -> str:
         f'<p class="dim">the first {VALUE_BYTES_MAX} of {len(value)} bytes</p>\n' if is_cut else ""
     )
     if text is None:
-        rows = "\n".join(_dump(shown[:1024]))
+        rows = "\n".join(_dump(shown[:DUMP_BYTES_MAX]))
         what = f"{len(value)} bytes that are no text" + (
-            "; the first:" if len(value) > 1024 else ""
+            "; the first:" if len(value) > DUMP_BYTES_MAX else ""
         )
         return f'<p class="dim">{what}</p>\n<pre>{escape(rows)}</pre>\n'
     return f"<pre>{escape(_visible(text, keep=chr(10) + chr(9)))}</pre>\n{more}"
