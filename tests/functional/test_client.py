@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -14,55 +13,32 @@ from coord.client import Client, Watch
 from coord.errors import Unavailable, Unknown
 from coord.events import Event
 from tests.functional.cluster import HOST, PATIENCE_SECONDS, Cluster, Node
+from tests.functional.load import Writers
 
 reactor: Any = installed
-IN_FLIGHT = 8
 
 
-class Writers:
-    """Writes that go on until told to stop, several at a time, each of a number of its own.
+class Fates(Writers):
+    """Writes whose fate is noted, whatever it is.
 
     ``done`` maps numbers to the revisions answered; ``unknown`` are those whose fate is open,
     ``refused`` those that were certainly not done.
     """
 
     def __init__(self, client: Client) -> None:
-        self.client = client
-        self.done: dict[int, int] = {}
         self.unknown: set[int] = set()
         self.refused: set[int] = set()
-        self.wrong: list[BaseException] = []
-        self._next = 0
-        self._enough = False
-        self._running = [ensureDeferred(self._write()) for _ in range(IN_FLIGHT)]
+        super().__init__(client)
 
-    async def _write(self) -> None:
-        while not self._enough:
-            number, self._next = self._next, self._next + 1
-            try:
-                written = await self.client.add(f"/load/{number}", b"%d" % number)
-                self.done[number] = written.rev
-            except Unknown:
-                self.unknown.add(number)
-            except Unavailable:
-                self.refused.add(number)
-            except Exception as error:
-                self.wrong.append(error)
-                return
-
-    async def more(self, count: int) -> None:
-        """Return once so many more writes were answered; fail where they are not in time."""
-        until = len(self.done) + count
-        deadline = reactor.seconds() + PATIENCE_SECONDS
-        while len(self.done) < until and not self.wrong:
-            assert reactor.seconds() < deadline, f"{count} more writes"
-            await deferLater(reactor, 0.02)
-
-    async def finish(self) -> None:
-        """Let the writes under way end."""
-        self._enough = True
-        for running in self._running:
-            await running
+    async def write(self, number: int) -> None:
+        """Make a node of its own."""
+        try:
+            written = await self.client.add(f"/load/{number}", b"%d" % number)
+            self.done[number] = written.rev
+        except Unknown:
+            self.unknown.add(number)
+        except Unavailable:
+            self.refused.add(number)
 
 
 class Killed(TestCase):
@@ -97,7 +73,7 @@ class Killed(TestCase):
         """No event is missed or told twice, and every write is done, not done, or unknown."""
         watch = self.client.watch("/load/*")
         await watch.opened()
-        writers = Writers(self.client)
+        writers = Fates(self.client)
         for _ in range(3):
             await writers.more(100)
             node = self.served_by()
@@ -113,7 +89,7 @@ class Killed(TestCase):
         page = await self.client.walk("/load/*")
         self.judge(writers, events, {row.path: row.rev for row in page.rows})
 
-    def judge(self, writers: Writers, events: list[Event], held: dict[str, int]) -> None:
+    def judge(self, writers: Fates, events: list[Event], held: dict[str, int]) -> None:
         """Compare what was told, what was answered, and what is there."""
         told = [event.rev for event in events]
         self.assertEqual(told, sorted(set(told)))

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
@@ -28,49 +28,24 @@ from tests.functional.cluster import (
     free_ports,
     surroundings,
 )
+from tests.functional.load import Writers
 
 reactor: Any = installed
-IN_FLIGHT = 16
 
 
-class Numbered:
+class Numbered(Writers):
     """Writers whose every write makes a numbered node: done twice it would leave two.
 
     ``done`` are the values whose nodes were named.
     """
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.done: dict[int, str] = {}
-        self.wrong: list[BaseException] = []
-        self._next = 0
-        self._enough = False
-        self._running = [ensureDeferred(self._write()) for _ in range(IN_FLIGHT)]
+    in_flight = 16
 
-    async def _write(self) -> None:
-        while not self._enough:
-            number, self._next = self._next, self._next + 1
-            try:
-                written = await self.client.add("/once/n-", b"%d" % number, sequential=True)
-            except Exception as error:
-                self.wrong.append(error)
-                return
-            assert written.path is not None
-            self.done[number] = written.path
-
-    async def more(self, count: int) -> None:
-        """Return once so many more writes were answered; fail where they are not in time."""
-        until = len(self.done) + count
-        deadline = reactor.seconds() + PATIENCE_SECONDS
-        while len(self.done) < until and not self.wrong:
-            assert reactor.seconds() < deadline, f"{count} more writes"
-            await deferLater(reactor, 0.02)
-
-    async def finish(self) -> None:
-        """Let the writes under way end."""
-        self._enough = True
-        for running in self._running:
-            await running
+    async def write(self, number: int) -> None:
+        """Make a node with the next number of all."""
+        written = await self.client.add("/once/n-", b"%d" % number, sequential=True)
+        assert written.path is not None
+        self.done[number] = written.path
 
 
 def cut_off(client: Client) -> None:

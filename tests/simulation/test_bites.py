@@ -31,19 +31,11 @@ from coord.simulation.platter import Platter
 from coord.simulation.run import Report, Run
 from coord.store.watches import Watch
 from coord.wire.values import Batch
+from tests.simulation import hunting
 
 
-class Bites(SynchronousTestCase):
+class Bites(hunting.Hunt):
     """Rules switched off one by one."""
-
-    def hunt(self, seeds: int, *beginnings: str, **options: Any) -> None:
-        """Assert that one of so many seeds ends with a violation that begins so."""
-        for seed in range(seeds):
-            violations = Run(seed, **options).run().violations
-            self.flushLoggedErrors()
-            if any(violation.startswith(beginnings) for violation in violations):
-                return
-        self.fail(f"nobody noticed in {seeds} seeds")
 
     def test_answer_before_the_save(self) -> None:
         """Votes told before they are saved: what was answered OK is lost in a crash."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from twisted.trial.unittest import SynchronousTestCase
 
 from coord.commands import Caller, Level, Resume, Transaction
 from coord.paths import Glob
@@ -18,7 +17,6 @@ from coord.simulation.cluster import Options
 from coord.simulation.disk import DiskMix
 from coord.simulation.faults import Faults
 from coord.simulation.network import Mix
-from coord.simulation.run import Run
 from coord.store import log
 from coord.store.access import Rules
 from coord.store.draft import Draft
@@ -28,6 +26,7 @@ from coord.store.news import Delay
 from coord.store.sessions import Session, Sessions
 from coord.store.tree import Mark, Version
 from coord.store.writes import Writer
+from tests.simulation import hunting
 
 CALM = Options(nodes=3, leases=True, image_every_bytes=1 << 30, network=Mix(), disk=DiskMix())
 
@@ -42,17 +41,8 @@ class Lonely(Faults):
             self._world.schedule(3.0, None, self._strike)
 
 
-class Bites(SynchronousTestCase):
+class Bites(hunting.Hunt):
     """Rules switched off one by one."""
-
-    def hunt(self, seeds: int, *beginnings: str, **options: Any) -> None:
-        """Assert that one of so many seeds ends with a violation that begins so."""
-        for seed in range(seeds):
-            violations = Run(seed, **options).run().violations
-            self.flushLoggedErrors()
-            if any(violation.startswith(beginnings) for violation in violations):
-                return
-        self.fail(f"nobody noticed in {seeds} seeds")
 
     # -- locks -----------------------------------------------------------------------------
     def test_two_holders(self) -> None:
