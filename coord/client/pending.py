@@ -106,7 +106,7 @@ class Request(Exchange):
         command = self.command
         if isinstance(command, commands.Transaction):
             return not all(isinstance(part, _LOOKS) for part in command.parts)
-        return isinstance(command, commands.WRITES)
+        return type(command) in commands.WRITE_KINDS
 
     @property
     def locks(self) -> bool:

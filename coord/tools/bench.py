@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from coord.tools.bench_figures import PERCENTILES, Report, Window, percentiles
@@ -103,13 +104,10 @@ def _load(given: argparse.Namespace) -> Report:
         fill(servers[0], work)
     stride = max(1, work.keys // given.connections)
     rings = [Ring(work, number * stride) for number in range(given.connections)]
-    load = Load(servers, rings, given.outstanding)
     shares = Shares(given.pid)
-    try:
+    with closing(Load(servers, rings, given.outstanding)) as load:
         load.start()
         windows = _measure(load.run, given, shares)
-    finally:
-        load.close()
     lines = LINES.get(given.operation, 1)
     for window in windows:
         window.answers //= lines
@@ -123,12 +121,9 @@ def _load(given: argparse.Namespace) -> Report:
 
 def _watchers(given: argparse.Namespace) -> Report:
     servers = _servers(given)
-    watchers = Watchers(servers, given.watchers, given.value_bytes)
     shares = Shares(given.pid)
-    try:
+    with closing(Watchers(servers, given.watchers, given.value_bytes)) as watchers:
         windows = _measure(watchers.run, given, shares)
-    finally:
-        watchers.close()
     what = (
         f"{given.watchers} watchers of one path on {len(servers)} servers, each with a connection;"
         " the time from a write's answer to the last notification"
@@ -143,12 +138,9 @@ def _watchers(given: argparse.Namespace) -> Report:
 
 def _sessions(given: argparse.Namespace) -> Report:
     servers = _servers(given)
-    sessions = Sessions(servers, given.sessions, given.timeout)
     shares = Shares(given.pid)
-    try:
+    with closing(Sessions(servers, given.sessions, given.timeout)) as sessions:
         windows = _measure(sessions.run, given, shares)
-    finally:
-        sessions.close()
     what = (
         f"{given.sessions} idle sessions of {given.timeout:g} s on {len(servers)} servers, each"
         f" with a connection and {PINGS_PER_TIMEOUT} PINGs in its timeout"
