@@ -137,6 +137,17 @@ class Lapse(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
     delays: tuple[tuple[str, int], ...] = ()
 
 
+class Roster(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """Who the cluster's nodes are, as of the configuration chosen in this very slot.
+
+    ``members`` are pairs of name and what ``/ctl/members/NAME`` is to hold: ``host:port``, and
+    after a space ``observer`` where it has no vote. Never in a log by itself: every node makes it
+    of the configuration when that is applied. One revision, none where nothing changes.
+    """
+
+    members: tuple[tuple[str, str], ...]
+
+
 class Lock(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
     """Take the lock at ``path`` for the caller's session, or a place in the queue for it.
 
@@ -213,10 +224,10 @@ class Once(msgspec.Struct, frozen=True, array_like=True, tag=13):
     write: Plain
 
 
-Write: TypeAlias = Genesis | OpenSession | EndSession | Lapse | Once | Plain
+Write: TypeAlias = Genesis | Roster | OpenSession | EndSession | Lapse | Once | Plain
 WRITES: Final = (
     Set, Add, Delete, Once, Transaction, Lock, Unlock, Revert,
-    OpenSession, EndSession, Lapse, Genesis,
+    OpenSession, EndSession, Lapse, Genesis, Roster,
 )  # fmt: skip
 WRITE_KINDS: Final = frozenset(WRITES)
 """The same for who asks of each command: to look in a set costs a tenth of ``isinstance``."""
@@ -338,6 +349,34 @@ class Members(msgspec.Struct, frozen=True, gc=False):
     """The cluster as this node sees it."""
 
 
+class Deed(enum.Enum):
+    """What is to become of a node in the cluster."""
+
+    ADD = "add"
+    REMOVE = "remove"
+    PROMOTE = "promote"
+    REPLACE = "replace"
+
+
+class ChangeMembers(msgspec.Struct, frozen=True, array_like=True):
+    """Change who the cluster's nodes are. Wants ``admin``.
+
+    ``ADD``: ``node`` at ``address`` learns, and votes once it is close, unless ``is_observer``.
+    ``REMOVE``: ``node`` is no member any more. ``PROMOTE``: a learner gets its vote now, if it is
+    close. ``REPLACE``: ``successor`` at ``address`` learns, and takes the vote of ``node`` in one
+    step once it is close; by the same name it is ``node`` on an empty disk, which is admitted anew.
+    ``force`` does what would lose the quorum; ``plan`` does nothing and tells before and after.
+    """
+
+    deed: Deed
+    node: str
+    address: str = ""
+    successor: str = ""
+    is_observer: bool = False
+    force: bool = False
+    plan: bool = False
+
+
 class Ping(msgspec.Struct, frozen=True, gc=False):
     """Nothing but an answer."""
 
@@ -387,7 +426,7 @@ class Auth(msgspec.Struct, frozen=True, gc=False):
 
 
 Local: TypeAlias = (
-    Watch | Unwatch | Wait | Status | Members | Ping | Help | Quit
+    Watch | Unwatch | Wait | Status | Members | ChangeMembers | Ping | Help | Quit
     | Session | Begin | Commit | Abort | Auth
 )  # fmt: skip
 Command: TypeAlias = Write | Read | Local | Check

@@ -12,6 +12,7 @@ from coord.commands import (
     PARTS,
     READS,
     WRITES,
+    ChangeMembers,
     Delete,
     EndSession,
     Genesis,
@@ -22,6 +23,7 @@ from coord.commands import (
     OpenSession,
     Resume,
     Revert,
+    Roster,
     Set,
     Transaction,
     Unlock,
@@ -78,7 +80,17 @@ class VerbTests(SynchronousTestCase):
     def test_total(self) -> None:
         """Every command has a verb, but for what nodes say to one another for a client."""
         every = {*get_args(commands.Command)}
-        inner = {Genesis, OpenSession, EndSession, Lapse, Once, Transaction, Resume}
+        inner = {
+            Genesis,
+            Roster,
+            ChangeMembers,
+            OpenSession,
+            EndSession,
+            Lapse,
+            Once,
+            Transaction,
+            Resume,
+        }
         self.assertEqual(every - inner, {verb.command for verb in VERBS})
 
     def test_unions(self) -> None:
@@ -126,6 +138,7 @@ class WriteTests(SynchronousTestCase):
             Transaction((Set("/a", b"1"), commands.Check("/b", token=4), Look("/c"))),
             Revert("/a", 3, None, b"x"),
             Once("w1", Set("/a", b"1", ttl_ms=1500)),
+            Roster((("n1", "h:1"), ("n2", "h:2 observer"))),
         ):
             self.assertEqual(CODEC.decode(msgspec.msgpack.encode(write)), write)
 
@@ -145,6 +158,7 @@ class WriteTests(SynchronousTestCase):
             Transaction: 11,
             Revert: 12,
             Once: 13,
+            Roster: 14,
         }
         self.assertEqual(tags, wanted)
         self.assertEqual(commands.Check.__struct_config__.tag, 9)

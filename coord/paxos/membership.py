@@ -12,11 +12,32 @@ from collections.abc import Iterable
 import msgspec
 
 
+class Member(msgspec.Struct, frozen=True, array_like=True):
+    """What a configuration says of one node beside its part.
+
+    ``address`` is where the others reach it (``host:port``). ``disk`` names the directory whose
+    promises and votes count, "" until it was first heard of: with another one the node is not the
+    one that was admitted. A learner that ``wants_vote`` gets it once it is close, and where it
+    ``replaces`` a node, that one loses its own in the same step; other learners are observers.
+    """
+
+    node: str
+    address: str
+    disk: str = ""
+    wants_vote: bool = False
+    replaces: str = ""
+
+
 class Configuration(msgspec.Struct, frozen=True, array_like=True, tag="configuration"):
-    """Who votes (``voters``) and who only learns (``learners``): names of nodes, sorted."""
+    """Who votes (``voters``) and who only learns (``learners``): names of nodes, sorted.
+
+    ``members`` says more of each of them, sorted by name; it is empty in a cluster's first
+    configuration, which comes from what its nodes were told at their first start.
+    """
 
     voters: tuple[str, ...]
     learners: tuple[str, ...] = ()
+    members: tuple[Member, ...] = ()
 
     @property
     def majority(self) -> int:
@@ -27,6 +48,10 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True, tag="configura
     def nodes(self) -> tuple[str, ...]:
         """Everyone who is told what was chosen."""
         return self.voters + self.learners
+
+    def member(self, node: str) -> Member | None:
+        """Return what is said of ``node``, None where nothing is."""
+        return next((one for one in self.members if one.node == node), None)
 
     def is_quorum(self, nodes: Iterable[str]) -> bool:
         """Say whether ``nodes`` hold a majority of the voters."""

@@ -40,7 +40,7 @@ from coord.peers.dialler import Dialler, Dialling, make_dialler
 from coord.peers.identity import Credentials, CredentialsError, Identity, valid_node_name
 from coord.peers.link import Bounds, Link, Traffic
 from coord.peers.refusals import Complaints, Refused, unreachable
-from coord.replicator.interfaces import IPeersObserver
+from coord.replicator.interfaces import Card, IAdmission, IPeersObserver, Unfit
 from coord.wire.peer import PROTOCOL, Hello
 
 SILENT_ROUNDS = 5
@@ -110,6 +110,7 @@ class Transport:
         self._identity = self._load(credentials)
         self._complaints = Complaints(reactor.seconds)
         self._observer: IPeersObserver | None = None
+        self._admission: IAdmission | None = None
         self._port: IListeningPort | None = None
         self._connections: dict[Link, None] = {}
         self._unflushed: dict[Link, None] = {}
@@ -122,6 +123,20 @@ class Transport:
         """Say who is told; called once, before `start`."""
         assert self._observer is None, "observed twice"
         self._observer = observer
+
+    def admit_by(self, admission: IAdmission) -> None:
+        """Say who decides on links; called once, before `start`. Else all nodes are fit."""
+        self._admission = admission
+
+    def move(self, addresses: Mapping[str, str]) -> None:
+        """Have links with these nodes (name: ``host:port``) and no others, from now on."""
+
+    def cards(self) -> Mapping[str, Card]:
+        """Return what each node said to which there is a link, by name."""
+        return {}
+
+    def part(self, peer: str, unfit: Unfit) -> None:
+        """Close the link with ``peer`` and tell it why; no matter where there is none."""
 
     def send(self, peer: str, frame: bytes) -> None:
         """Queue a frame; dropped where there is no link or too much is queued."""

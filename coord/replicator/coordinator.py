@@ -27,7 +27,17 @@ from typing import Final
 
 import msgspec
 
-from coord.commands import CLUSTER, Caller, Get, Once, OpenSession, Read, Revert, Write
+from coord.commands import (
+    CLUSTER,
+    Caller,
+    ChangeMembers,
+    Get,
+    Once,
+    OpenSession,
+    Read,
+    Revert,
+    Write,
+)
 from coord.errors import CoordError, Unavailable
 from coord.events import SessionEvent
 from coord.limits import SESSION_SECONDS_MAX, SESSION_SECONDS_MIN
@@ -135,6 +145,12 @@ class Coordinator:
     def status(self) -> Items:
         """Return how this node is, as ``name=value``."""
         return self._replicator.account.status()
+
+    def change_members(
+        self, change: ChangeMembers, answer: Callable[[Result], None], caller: Caller = CLUSTER
+    ) -> None:
+        """Change who the members are; see `ICoordinator`."""
+        answer(Unavailable("members cannot be changed yet"))
 
     def members(self) -> Items:
         """Return the cluster as this node sees it: node, address, part, up or down."""

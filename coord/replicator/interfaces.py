@@ -6,16 +6,18 @@ same examination (``tests/journal``, ``tests/peers``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred
 
-from coord.commands import CLUSTER, Caller, OpenSession, Read, Write
+from coord.commands import CLUSTER, Caller, ChangeMembers, OpenSession, Read, Write
 from coord.errors import CoordError
 from coord.events import SessionEvent
 from coord.paths import Glob
+from coord.paxos.ballot import NEVER, Ballot
 from coord.paxos.durable import Durable, Save, Value
 from coord.results import Granted, Items, LockRow, Result, Rows, SessionRow
 from coord.store.watches import Watch
@@ -26,12 +28,14 @@ class Recovered(msgspec.Struct, frozen=True):
 
     ``incarnation`` counts the openings of this directory and is durable before it is told.
     ``image`` are the pieces of the newest whole image, in order, empty where there is none;
-    ``durable.base`` is the slot up to which that image goes.
+    ``durable.base`` is the slot up to which that image goes. ``disk`` is the name that the
+    directory was given by chance when it was made, and keeps.
     """
 
     incarnation: int
     durable: Durable
     image: Iterator[bytes]
+    disk: str = ""
 
 
 class IJournalObserver(Protocol):
@@ -89,6 +93,62 @@ class IJournal(Protocol):
         """Finish what is queued, then let go of the disk."""
 
 
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node says of itself before there is a link.
+
+    ``disk`` names its directory, "" where the node is of a release that had no names for them.
+    Its acceptor has ``promised`` a ballot, and its votes, or what it knows to be chosen, reach to
+    slot ``reach``. It knows a configuration that governs from ``slot`` on. ``address`` is where it
+    is to be reached. ``protocol`` is the version that a link with it speaks.
+    """
+
+    node: str
+    incarnation: int
+    disk: str = ""
+    address: str = ""
+    promised: Ballot = NEVER
+    reach: int = 0
+    slot: int = 0
+    is_observer: bool = False
+    protocol: int = 0
+
+
+class Why(enum.Enum):
+    """Why a node is not wanted."""
+
+    STRANGER = "stranger"
+    """The cluster has no such member (any more)."""
+    OTHER_DISK = "other disk"
+    """Its disk is not the one that was admitted: it was emptied, or is another machine's."""
+    SET_BACK = "set back"
+    """Its disk was set back: it has promised, or voted, more than it knows of."""
+
+
+class Unfit(msgspec.Struct, frozen=True):
+    """Why a node gets no link, as one line, by a configuration that governs from ``slot`` on."""
+
+    why: Why
+    text: str
+    slot: int
+
+
+class IAdmission(Protocol):
+    """Who decides which nodes this one has links with. Asked from the reactor's thread."""
+
+    def card(self) -> Card:
+        """Return what this node says of itself now."""
+
+    def judge(self, card: Card) -> Unfit | None:
+        """Return why a node gets no link, None where it gets one.
+
+        Asked before the link is up, so the node of a `STRANGER` is known of only from its card: an
+        observer's is taken for a wish to become a member.
+        """
+
+    def disowned(self, peer: str, unfit: Unfit) -> None:
+        """Take note that ``peer`` refuses a link with this node, and why."""
+
+
 class IPeersObserver(Protocol):
     """Who hears from the links."""
 
@@ -110,6 +170,22 @@ class IPeers(Protocol):
 
     def observe(self, observer: IPeersObserver) -> None:
         """Say who is told; called once, before ``start``."""
+
+    def admit_by(self, admission: IAdmission) -> None:
+        """Say who decides on links; called once, before ``start``. Else all nodes are fit."""
+
+    def move(self, addresses: Mapping[str, str]) -> None:
+        """Have links with these nodes (name: ``host:port``) and no others, from now on.
+
+        This node's own name may be among them and is left out. Links with others are closed,
+        after what is queued; whose address is another now is dialled there.
+        """
+
+    def cards(self) -> Mapping[str, Card]:
+        """Return what each node said to which there is a link, by name."""
+
+    def part(self, peer: str, unfit: Unfit) -> None:
+        """Close the link with ``peer`` and tell it why; no matter where there is none."""
 
     def send(self, peer: str, frame: bytes) -> None:
         """Queue a frame; dropped where there is no link or too much is queued.
@@ -215,6 +291,18 @@ class ICoordinator(Protocol):
 
     def members(self) -> Items:
         """Return the cluster as this node sees it: node, address, part, up or down."""
+
+    def change_members(
+        self, change: ChangeMembers, answer: Callable[[Result], None], caller: Caller = CLUSTER
+    ) -> None:
+        """Change who the members are, or tell what would become of it; ``answer`` once.
+
+        `Written` once the new configuration governs (a node that was added learns then, and gets
+        its vote later by itself); `Items` for a plan. `Denied` below ``admin``; `NoEntry` or
+        `Exists` where the names do not fit what there is; `BadRequest` where the change would
+        lose the quorum, with the arithmetic, or makes no sense; `Unavailable` where there is no
+        quorum; `Unknown` where its fate could not be learned in the time that requests have.
+        """
 
     def sessions(self) -> list[SessionRow]:
         """Return the open sessions, oldest first, as this node has them."""

@@ -270,6 +270,8 @@ class Replicator:
             self._guard(self.sessions.received, sender, message)
         elif isinstance(message, wire.Digests):
             self._guard(self.digests.received, sender, message)
+        elif isinstance(message, wire.MembersMessage):
+            pass
         elif isinstance(message, wire.ImageMessage):
             self._guard(self.images.received, sender, message)
         else:

@@ -21,6 +21,7 @@ from coord.wire.peer import (
     Digests,
     Forward,
     ImageMessage,
+    MembersMessage,
     NoImage,
     PeerMessage,
     Renew,
@@ -136,6 +137,8 @@ class Traces:
             self.note(f"{way} Digests of slots {slots}", is_beat=True)
         elif isinstance(message, ImageMessage):
             self.note(f"{way} {_describe_image(message)}")
+        elif isinstance(message, MembersMessage):
+            self.note(f"{way} {type(message).__name__} {message.number}")
         elif isinstance(message, Renew | Renewed):
             of = f" of {len(message.sessions)} sessions" if isinstance(message, Renew) else ""
             self.note(f"{way} {type(message).__name__} {message.number}{of}", is_beat=True)

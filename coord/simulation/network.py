@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -25,7 +26,7 @@ import msgspec
 from coord.simulation.world import Process, World
 
 if TYPE_CHECKING:
-    from coord.replicator.interfaces import IPeersObserver
+    from coord.replicator.interfaces import Card, IAdmission, IPeersObserver, Unfit
 
 Wire = tuple[str, str]
 _OPENED: Final = None
@@ -88,6 +89,7 @@ class SimulatedPeers:
         self.process = process
         self.name = process.machine.name
         self.observer: IPeersObserver | None = None
+        self.admission: IAdmission | None = None
         self.links: dict[str, Link] = {}
         """Links that this end believes to be up, by the peer's name."""
 
@@ -105,6 +107,20 @@ class SimulatedPeers:
 
     def flush(self) -> None:
         """Do nothing: frames are on their way as soon as they are sent."""
+
+    def admit_by(self, admission: IAdmission) -> None:
+        """Say who decides on links; called once, before ``start``. Else all nodes are fit."""
+        self.admission = admission
+
+    def move(self, addresses: Mapping[str, str]) -> None:
+        """Have links with these nodes (name: ``host:port``) and no others, from now on."""
+
+    def cards(self) -> Mapping[str, Card]:
+        """Return what each node said to which there is a link, by name."""
+        return {}
+
+    def part(self, peer: str, unfit: Unfit) -> None:
+        """Close the link with ``peer`` and tell it why; no matter where there is none."""
 
     def connected(self) -> frozenset[str]:
         """Return the peers to whom there is a link, as far as this end knows."""

@@ -24,6 +24,7 @@ from coord.commands import (
     Look,
     Once,
     Revert,
+    Roster,
     Set,
     Transaction,
     Unlock,
@@ -46,6 +47,7 @@ from coord.store.tree import Directory, Mark, Version, above, tombstone, with_di
 
 _ADMIN: Final = int(Level.ADMIN)
 _CONTROL_KEY: Final = order_key(CONTROL)
+_MEMBERS: Final = f"{CONTROL}/members"
 
 
 class Writer:
@@ -69,6 +71,7 @@ class Writer:
         }
         self.by_type: dict[type, Callable[[Any, int, Caller], Answer]] = {
             Genesis: self.genesis,
+            Roster: self.roster,
             Set: self.set,
             Add: self.add,
             Delete: self.delete,
@@ -85,8 +88,20 @@ class Writer:
             mark = self._marks.of(caller, "GENESIS")
             self._put_once(f"{CONTROL}/cluster", write.cluster, time_ms, mark)
             for name, address in sorted(write.members):
-                self._put_once(f"{CONTROL}/members/{name}", address, time_ms, mark)
+                self._put_once(f"{_MEMBERS}/{name}", address, time_ms, mark)
         return Written(self._history.rev)
+
+    def roster(self, write: Roster, time_ms: int, caller: Caller) -> Answer:
+        """Write who the cluster's nodes are, in one revision; none where nothing changes."""
+        draft = self._state.draft(time_ms)
+        mark = self._marks.of(caller, "MEMBER")
+        wanted = {order_key(f"{_MEMBERS}/{name}"): text.encode() for name, text in write.members}
+        for key, value in wanted.items():
+            old = draft.get(key)
+            if old is None or old.value != value:
+                draft.set(key, value, mark)
+        draft.lose([key for key in draft.below(order_key(_MEMBERS)) if key not in wanted], mark)
+        return Written(self._state.commit(draft))
 
     def _put_once(self, path: str, text: str, time_ms: int, mark: Mark) -> None:
         draft = self._state.draft(time_ms)

@@ -12,20 +12,28 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from coord.commands import ChangeMembers
+from coord.paxos.ballot import NEVER, Ballot
 from coord.paxos.messages import Message
 
-PROTOCOL: Final = 4
-"""The version of this conversation; a peer with another one is refused. 2: batches say who asks,
-nodes tell the leader of sessions (`Renew`), and there are commands that a node of 1 cannot read.
-3: voters tell what their stores came to (`Digests`). 4: a node that is too far behind asks for an
-image (`ImageWanted`)."""
+PROTOCOL: Final = 5
+"""The newest version of this conversation that this program speaks. 2: batches say who asks, nodes
+tell the leader of sessions (`Renew`), and there are commands that a node of 1 cannot read. 3:
+voters tell what their stores came to (`Digests`). 4: a node that is too far behind asks for an
+image (`ImageWanted`). 5: configurations say where members are and on which disk, members change
+(`MembersWanted`), and a `Hello` tells what its sender has promised."""
+PROTOCOL_OLDEST: Final = 4
+"""The oldest version that this program still speaks: with the release before, so that the nodes of
+a cluster can be upgraded one after the other."""
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="coord"):
     """The first frame, both ways: who speaks, to whom, of which cluster and version.
 
-    The name must be the one in the certificate, the cluster the same, and the version one
-    that both know: else the link is closed, with one line in both logs.
+    The name must be the one in the certificate, the cluster the same, and there must be a version
+    that both know: else the link is closed, with one line in both logs. ``protocol`` is the oldest
+    that the sender speaks, ``newest`` the newest (0, from nodes of before: the same); the link
+    speaks the newest that both know. The rest is what a `coord.replicator.interfaces.Card` tells.
     """
 
     protocol: int
@@ -33,15 +41,26 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="coord"):
     node: str
     to: str
     incarnation: int
+    newest: int = 0
+    disk: str = ""
+    address: str = ""
+    promised: Ballot = NEVER
+    reach: int = 0
+    slot: int = 0
+    is_observer: bool = False
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
     """Why the sender closes the link now, for the log at the other end.
 
-    Sent by whichever end found the fault, so that a person may read either log.
+    Sent by whichever end found the fault, so that a person may read either log. ``why`` says it to
+    the program where the node itself is not wanted (`coord.replicator.interfaces.Unfit`), by a
+    configuration that governs from ``slot`` on.
     """
 
     text: str
+    why: str = ""
+    slot: int = 0
 
 
 class Forward(msgspec.Struct, frozen=True, array_like=True, tag=64):
@@ -86,6 +105,27 @@ class Digests(msgspec.Struct, frozen=True, array_like=True, tag=72):
     layout: int = 0
 
 
+class MembersWanted(msgspec.Struct, frozen=True, array_like=True, tag=71):
+    """A node asks the leader to change who the members are; asked again of each new leader.
+
+    What is done is seen in the log, so the leader answers only where it is not, or with a plan.
+    ``again``: a leader before may have done it, so that finding it done is no reason to refuse.
+    """
+
+    number: int
+    change: ChangeMembers
+    again: bool = False
+
+
+class MembersAnswer(msgspec.Struct, frozen=True, array_like=True, tag=73):
+    """Why the change of this number is not made (``code`` and ``text``), or the plan's ``rows``."""
+
+    number: int
+    code: str = ""
+    text: str = ""
+    rows: tuple[str, ...] = ()
+
+
 class ImageWanted(msgspec.Struct, frozen=True, array_like=True, tag=67):
     """A node that is too far behind asks for an image of the store, and for more of it.
 
@@ -128,7 +168,10 @@ class NoImage(msgspec.Struct, frozen=True, array_like=True, tag=70):
 
 
 ImageMessage: TypeAlias = ImageWanted | ImagePiece | ImageEnd | NoImage
-PeerMessage: TypeAlias = Message | Forward | Renew | Renewed | Digests | ImageMessage
+MembersMessage: TypeAlias = MembersWanted | MembersAnswer
+PeerMessage: TypeAlias = (
+    Message | Forward | Renew | Renewed | Digests | ImageMessage | MembersMessage
+)
 Greeting: TypeAlias = Hello | Refusal
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

@@ -16,6 +16,7 @@ from coord.commands import (
     CLUSTER,
     WRITES,
     Caller,
+    ChangeMembers,
     Get,
     Lapse,
     Once,
@@ -30,7 +31,7 @@ from coord.frontends.line import LineFactory, LineProtocol
 from coord.paths import Glob
 from coord.replicator.interfaces import IAttachment
 from coord.replicator.places import Places
-from coord.results import Granted, Items, LockRow, Result, Rows, SessionRow, Value
+from coord.results import Granted, Items, LockRow, Result, Rows, SessionRow, Value, Written
 from coord.store.machine import Store
 from coord.store.news import Patience, PlaceOver, SessionOver
 from coord.store.sessions import key_hash
@@ -81,6 +82,7 @@ class LocalCoordinator:
         self.places = Places(self.store)
         self.holding = False
         self.quorum = True
+        self.changes: list[tuple[ChangeMembers, Caller]] = []
         self.groups: list[Sequence[Write | Read]] = []
         self.callers: list[Caller] = []
         self.waiting: list[tuple[Sequence[Write | Read], Answer, Caller]] = []
@@ -208,6 +210,13 @@ class LocalCoordinator:
     def status(self) -> Items:
         """Return how this node is."""
         return Items(self.rev, ("node=n1", "role=leader"))
+
+    def change_members(
+        self, change: ChangeMembers, answer: Callable[[Result], None], caller: Caller = CLUSTER
+    ) -> None:
+        """Note a change and for whom it is; say that it is done, or what is planned."""
+        self.changes.append((change, caller))
+        answer(Items(self.rev, ("before", "after")) if change.plan else Written(self.rev))
 
     def members(self) -> Items:
         """Return the cluster, which is this node."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
 from twisted.internet.task import Clock
@@ -14,7 +14,7 @@ from coord.journal.memory import MemoryDisk, MemoryJournal
 from coord.paxos.membership import Configuration, Governs
 from coord.replicator.account import Identity
 from coord.replicator.assembly import Node, Surroundings, assemble
-from coord.replicator.interfaces import IPeersObserver
+from coord.replicator.interfaces import Card, IAdmission, IPeersObserver, Unfit
 from coord.replicator.replicator import Tuning
 from coord.results import Result
 from coord.wire import peer as wire
@@ -48,6 +48,20 @@ class Links:
     def flush(self) -> None:
         """Count the writes."""
         self.flushes += 1
+
+    def admit_by(self, admission: IAdmission) -> None:
+        """Note who decides on links."""
+        self.admission = admission
+
+    def move(self, addresses: Mapping[str, str]) -> None:
+        """Note with whom there are to be links."""
+
+    def cards(self) -> Mapping[str, Card]:
+        """Return what each node said to which there is a link."""
+        return {}
+
+    def part(self, peer: str, unfit: Unfit) -> None:
+        """Close a link."""
 
     def connected(self) -> frozenset[str]:
         """Return the peers with a link."""
