@@ -9,22 +9,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
+from coord.commands import ChangeMembers, Deed
 from coord.paxos import messages
 from coord.paxos.ballot import Ballot
 from coord.paxos.durable import Value, Vote
-from coord.paxos.membership import Configuration
+from coord.paxos.membership import Configuration, Member
 from coord.wire import peer
 from coord.wire.peer import Digests, Forward, Hello, PeerMessage, Refusal, Renew, Renewed
 
 numbers = some.integers(min_value=0, max_value=(1 << 63) - 1)
 ballots = some.builds(Ballot, numbers, some.text(max_size=8))
 names = some.lists(some.text(max_size=8), max_size=4).map(tuple)
-values = some.binary(max_size=40) | some.builds(Configuration, names, names)
+members = some.lists(some.builds(Member), max_size=3).map(tuple)
+values = some.binary(max_size=40) | some.builds(Configuration, names, names, members)
 votes = some.builds(Vote, numbers, ballots, values)
 
 FIELDS: dict[object, some.SearchStrategy[object]] = {
     Ballot: ballots,
     int: numbers,
+    str: some.text(max_size=8),
+    ChangeMembers: some.builds(ChangeMembers),
     bool: some.booleans(),
     bytes: some.binary(max_size=40),
     tuple[Vote, ...]: some.lists(votes, max_size=4).map(tuple),
@@ -74,6 +78,8 @@ EXAMPLES: tuple[PeerMessage, ...] = (
     peer.ImagePiece(5, 3, b"piece", 1000),
     peer.ImageEnd(5, 4, b"checksum"),
     peer.NoImage(5),
+    peer.MembersWanted(3, ChangeMembers(Deed.ADD, "n4", "h:4"), True),
+    peer.MembersAnswer(3, "EXISTS", "n4 is a member", ("a row",)),
 )
 
 
