@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from coord.paxos.replica import Replica
 from coord.replicator.applier import Applier
-from coord.replicator.imaging import Imaging
+from coord.replicator.imaging import Imaging, LogMarks
 from coord.replicator.interfaces import IJournal, IPeers
 from coord.replicator.receiving import Adopted, Receiving
 from coord.replicator.sending import Sending
@@ -30,14 +30,25 @@ class Images:
         applier: Applier,
         journal: IJournal,
         peers: IPeers,
-        imaging: Imaging,
+        log_marks: LogMarks,
         *,
         first_number: int,
+        every_bytes: int,
+        kept_bytes: int,
         history_revisions: int,
         now: Callable[[], float],
         guard: Callable[..., None],
         adopt: Callable[[Adopted], None],
     ) -> None:
+        imaging = Imaging(
+            reactor,
+            journal,
+            applier,
+            log_marks,
+            governs=lambda: replica.governs,
+            every_bytes=every_bytes,
+            kept_bytes=kept_bytes,
+        )
         self.imaging = imaging
         self.sending = Sending(reactor, applier, imaging, peers, now=now, guard=guard)
         self.receiving = Receiving(

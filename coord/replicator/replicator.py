@@ -33,11 +33,12 @@ from coord.paxos.timing import Timing
 from coord.replicator.account import Account, Identity
 from coord.replicator.applier import FOUNDER, Applier, Outcome
 from coord.replicator.batches import Batches
-from coord.replicator.digests import Digests, DivergedError
+from coord.replicator.digests import Digests
+from coord.replicator.faults import Faults
 from coord.replicator.images import Images
-from coord.replicator.imaging import Imaging, LogMarks
+from coord.replicator.imaging import LogMarks
 from coord.replicator.interfaces import IJournal, IPeers
-from coord.replicator.queues import Call, Group, Reads, SetBackError, Writes
+from coord.replicator.queues import Call, Group, Reads, Writes
 from coord.replicator.receiving import Adopted
 from coord.replicator.sessions import Sessions
 from coord.replicator.telling import Announcements, Recalls
@@ -85,7 +86,6 @@ class Replicator:
     ) -> None:
         self._reactor = reactor
         self._identity = identity
-        self._report = report
         self._replica = replica
         self._applier = applier
         self._journal = journal
@@ -100,15 +100,15 @@ class Replicator:
         self._answers: list[Call] = []
         self._turn_call: IDelayedCall | None = None
         self._tick_call: IDelayedCall | None = None
-        self._fault: str | None = None
-        self._is_broken = False
-        self._is_replaying = False
-        self.images = self._make_images(log_marks, tuning)
         self.traces = Traces(identity.node, lambda: now() - began_at)
-        self.sessions = self._make_sessions(tuning.request_seconds)
         self.digests = Digests(
             replica=replica, applier=applier, peers=peers, traces=self.traces, now=now
         )
+        self.faults = self._make_faults(report)
+        self._guard = self.faults.guard
+        self._is_replaying = False
+        self.images = self._make_images(log_marks, tuning)
+        self.sessions = self._make_sessions(tuning.request_seconds)
         self.account = self._make_account(began_at)
         self._batches = Batches(
             identity,
@@ -126,6 +126,14 @@ class Replicator:
         self._recalls = Recalls(journal, peers, self.account)
         journal.observe(self)
         peers.observe(self)
+
+    def _make_faults(self, report: Callable[[str, str], None]) -> Faults:
+        return Faults(
+            self._identity,
+            report=report,
+            testimony=self.digests.testimony,
+            leave=self._leave,
+        )
 
     def _make_sessions(self, request_seconds: float) -> Sessions:
         return Sessions(
@@ -152,19 +160,8 @@ class Replicator:
             digests=self.digests,
             peers=self._peers,
             now=self.now,
-            fault=lambda: self._fault,
+            fault=lambda: self.faults.reason,
             began_at=began_at,
-        )
-
-    def _make_imaging(self, log_marks: LogMarks, tuning: Tuning) -> Imaging:
-        return Imaging(
-            self._reactor,
-            self._journal,
-            self._applier,
-            log_marks,
-            governs=lambda: self._replica.governs,
-            every_bytes=tuning.image_every_bytes,
-            kept_bytes=tuning.log_bytes_kept,
         )
 
     def _make_images(self, log_marks: LogMarks, tuning: Tuning) -> Images:
@@ -174,8 +171,10 @@ class Replicator:
             self._applier,
             self._journal,
             self._peers,
-            self._make_imaging(log_marks, tuning),
+            log_marks,
             first_number=self._identity.incarnation << 32,
+            every_bytes=tuning.image_every_bytes,
+            kept_bytes=tuning.log_bytes_kept,
             history_revisions=tuning.history_revisions,
             now=self.now,
             guard=self._guard,
@@ -202,7 +201,7 @@ class Replicator:
 
     def stop(self) -> None:
         """Take part no more; what waits is answered ``UNAVAILABLE`` or ``UNKNOWN``."""
-        self._withdraw("stopped")
+        self.faults.withdraw("stopped")
         for call in (self._turn_call, self._tick_call):
             if call is not None and call.active():
                 call.cancel()
@@ -213,7 +212,7 @@ class Replicator:
     # -- the coordinator's side --------------------------------------------------------------
     def write(self, group: Group) -> None:
         """Queue a group that writes."""
-        error = self._refusal() or self._writes.add(group)
+        error = self.faults.refusal() or self._writes.add(group)
         if error is not None:
             group.refuse(error)
         else:
@@ -221,7 +220,7 @@ class Replicator:
 
     def read(self, group: Group) -> None:
         """Answer a group of linearizable reads, at once where that is possible."""
-        refusal = self._refusal()
+        refusal = self.faults.refusal()
         if refusal is not None:
             group.refuse(refusal)
         elif self._replica.can_read(self.now()) and self._applier.slot == self._replica.chosen:
@@ -231,12 +230,6 @@ class Replicator:
             if error is not None:
                 group.refuse(error)
             self._wake()
-
-    def _refusal(self) -> Unavailable | None:
-        """Return what a node that takes part no more says to those who ask; None where it does."""
-        if self._fault is None:
-            return None
-        return Unavailable(f"not done: this node has stopped serving: {self._fault}")
 
     def answer(self, group: Group) -> None:
         """Answer a group of reads from the store as it stands, unless that cannot be trusted."""
@@ -249,9 +242,7 @@ class Replicator:
 
     def trust(self) -> None:
         """Raise `Unavailable` where the store as it stands is not to be believed."""
-        refusal = self._refusal() if self._is_broken else None
-        if refusal is not None:
-            raise refusal
+        self.faults.trust()
 
     def _read(self, group: Group) -> list[Result]:
         self._reads.answered += len(group.commands)
@@ -300,7 +291,7 @@ class Replicator:
     def failed(self, error: Exception) -> None:
         """Stop acknowledging: the disk has failed, and what it holds is not known any more."""
         self._log.critical("the journal failed, this node stops serving: {error}", error=error)
-        self._withdraw(f"journal: {error}")
+        self.faults.withdraw(f"journal: {error}")
 
     # -- the loop -----------------------------------------------------------------------------
     def _take(self, enter: Callable[..., Effects], *what: object) -> None:
@@ -313,48 +304,17 @@ class Replicator:
         if effects.send or effects.chosen or effects.readable or self._has_work():
             self._wake()
 
-    def _guard(self, do: Callable[..., None], *what: object) -> None:
-        """Do one thing, unless this node serves no more; a bug in it ends the serving."""
-        if self._fault is None:
-            try:
-                do(*what)
-            except Exception as error:
-                self._break(error)
-
-    def _has_work(self) -> bool:
-        """Say whether something is to be told, or may be sent that could not be before."""
-        return bool(self._answers) or self._reads.has_waiting or self._batches.has_work
-
-    def _break(self, error: Exception) -> None:
-        """Stop serving rather than answer wrongly: an invariant has turned out not to hold."""
-        self._is_broken = True
-        if isinstance(error, SetBackError | DivergedError):
-            self._log.critical("this node stops serving: {error}", error=error)
-            self._withdraw(str(error))
-        else:
-            self._log.failure("a bug: this node stops serving; restart it, and report this")
-            self._withdraw(f"bug: {error!r}")
-        if isinstance(error, DivergedError):
-            self._testify(error)
-
-    def _testify(self, error: DivergedError) -> None:
-        """Keep what is needed to find out why this node's store differs."""
-        who = f"node {self._identity.node} of {self._identity.cluster}"
-        life = f"life {self._identity.incarnation}"
-        lines = self.digests.testimony(error, f"{who}, {life}")
-        try:
-            self._report(error.report, "\n".join(lines) + "\n")
-        except Exception:
-            self._log.failure("what was found could not be kept")
-
-    def _withdraw(self, reason: str) -> None:
+    def _leave(self) -> None:
         """Take part no more, and answer what waits."""
-        self._fault = self._fault or " ".join(reason.split())
         self.images.stop()
         self.digests.stop()
         self.sessions.stop()
         self._expire(float("inf"))
         self._wake()
+
+    def _has_work(self) -> bool:
+        """Say whether something is to be told, or may be sent that could not be before."""
+        return bool(self._answers) or self._reads.has_waiting or self._batches.has_work
 
     def _obey(self, effects: Effects) -> None:
         """Do what the core wants, in its order. The only function that does."""
@@ -457,7 +417,7 @@ class Replicator:
 
     def _tick(self) -> None:
         self._tick_call = self._reactor.callLater(TICK_SECONDS, self._tick)
-        if self._fault is not None:
+        if self.faults.reason is not None:
             return
         now = self.now()
         self._expire(now)
