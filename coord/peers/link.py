@@ -46,7 +46,7 @@ from coord.peers.identity import is_peer, names_of
 from coord.peers.refusals import ONE_RELEASE, TEXT_LENGTH_MAX, Refused, explain
 from coord.wire import peer as wire
 from coord.wire.framing import LENGTH_BYTES, Splitter, pack_length
-from coord.wire.peer import REFUSAL_MARK, Hello, Refusal
+from coord.wire.peer import Hello, Refusal
 
 _STOPPING: Final = Refused("this node stops", "nothing to do")
 
@@ -225,7 +225,7 @@ class Link(Protocol):
 
     def _take(self, frame: bytes) -> None:
         """Hand on a frame of a link that is up."""
-        if frame.startswith(REFUSAL_MARK):
+        if wire.is_refusal(frame):
             self._close(_last_words(frame))
             return
         self.traffic.frames_in += 1
@@ -361,7 +361,7 @@ class Link(Protocol):
     def _refuse(self, why: Refused) -> None:
         """Tell the other end why, and part."""
         if self._why is None:
-            self._say(wire.encode(Refusal(why.text)))
+            self._say(wire.encode_refusal(Refusal(why.text)))
             self._close(why)
 
     def _close(self, why: Refused) -> None:

@@ -178,8 +178,20 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final[msgspec.msgpack.Decoder[PeerMessage]] = msgspec.msgpack.Decoder(PeerMessage)
 _GREETING: Final[msgspec.msgpack.Decoder[Greeting]] = msgspec.msgpack.Decoder(Greeting)
 
-REFUSAL_MARK: Final = _ENCODER.encode(Refusal(""))[:-1]
-"""What the frame of a `Refusal` begins with and no other frame does."""
+_REFUSED: Final = _ENCODER.encode("refused")
+
+
+def is_refusal(frame: bytes) -> bool:
+    """Say whether a frame is a `Refusal`, of whichever release: of two parts or of more."""
+    return frame.startswith(_REFUSED, 1)  # behind the one byte that says how many parts there are
+
+
+def encode_refusal(refusal: Refusal) -> bytes:
+    """Return the frame of a `Refusal`, as short as before 5 where that says all.
+
+    Nodes of then know it by its length, too, where it ends a link.
+    """
+    return _ENCODER.encode(refusal if refusal.why else ("refused", refusal.text))
 
 
 def encode(message: PeerMessage | Greeting) -> bytes:

@@ -146,23 +146,37 @@ class GreetingTests(SynchronousTestCase):
 
     def test_hello_of_a_later_version(self) -> None:
         """A Hello that says more than ours is understood, so that its version can be refused."""
-        frame = msgspec.msgpack.encode(["coord", 2, "cluster", "n1", "n2", 7, "more", {}])
-        self.assertEqual(peer.decode_greeting(frame), Hello(2, "cluster", "n1", "n2", 7))
+        known = ["coord", 9, "cluster", "n1", "n2", 7, 10, "disk", "h:1", [3, "n2"], 41, 64, True]
+        hello = Hello(9, "cluster", "n1", "n2", 7, 10, "disk", "h:1", Ballot(3, "n2"), 41, 64, True)
+        frame = msgspec.msgpack.encode([*known, "more", {}])
+        self.assertEqual(peer.decode_greeting(frame), hello)
+
+    def test_hello_of_an_earlier_version(self) -> None:
+        """A Hello of the release before, which says less, is understood."""
+        frame = msgspec.msgpack.encode(["coord", 4, "cluster", "n1", "n2", 7])
+        self.assertEqual(peer.decode_greeting(frame), Hello(4, "cluster", "n1", "n2", 7))
 
     @settings(derandomize=True, deadline=None)
-    @given(some.text(max_size=400))
-    def test_refusal(self, text: str) -> None:
+    @given(some.text(max_size=400), some.sampled_from(("", "set back")))
+    def test_refusal(self, text: str, why: str) -> None:
         """A Refusal arrives as it was sent, and is known by its first bytes."""
-        frame = peer.encode(Refusal(text))
-        self.assertEqual(peer.decode_greeting(frame), Refusal(text))
-        self.assertTrue(frame.startswith(peer.REFUSAL_MARK))
+        refusal = Refusal(text, why, 7 if why else 0)
+        frame = peer.encode_refusal(refusal)
+        self.assertEqual(peer.decode_greeting(frame), refusal)
+        self.assertTrue(peer.is_refusal(frame))
+
+    def test_refusal_of_an_earlier_version(self) -> None:
+        """A Refusal that says no more than the release before knew is written as it did."""
+        frame = msgspec.msgpack.encode(["refused", "go away"])
+        self.assertEqual(peer.encode_refusal(Refusal("go away")), frame)
+        self.assertTrue(peer.is_refusal(frame))
 
     @settings(derandomize=True, deadline=None)
     @given(every)
     def test_messages_are_no_refusals(self, message: PeerMessage) -> None:
         """No message is taken for a Refusal, nor for a Hello."""
         frame = peer.encode(message)
-        self.assertFalse(frame.startswith(peer.REFUSAL_MARK))
+        self.assertFalse(peer.is_refusal(frame))
         self.assertRaises(ValueError, peer.decode_greeting, frame)
 
     @settings(derandomize=True, deadline=None)
