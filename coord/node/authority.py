@@ -27,7 +27,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from coord.frontends.gate import ANONYMOUS
-from coord.peers.identity import Credentials, valid_node_name
+from coord.names import valid_node_name
+from coord.peers.identity import Credentials
 
 AUTHORITY_VALID: Final = timedelta(days=3652)
 """Ten years: replacing a CA means touching every node."""

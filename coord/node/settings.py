@@ -18,8 +18,8 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from coord import limits
+from coord.names import valid_address, valid_node_name
 from coord.node.options import BY_NAME, Kind, Option
-from coord.peers.identity import valid_node_name
 
 Given: TypeAlias = Mapping[str, object]
 """Options by name, each with its value: text, number, truth, or a list of texts."""
@@ -39,7 +39,6 @@ REQUEST_SECONDS_MAX: Final = 3600.0
 COUNT_MAX: Final = 1 << 62
 
 _CLUSTER: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_ADDRESS: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 
 
 class Refused(Exception):
@@ -233,16 +232,9 @@ def _own_address(listen: object) -> str:
 def parse_member(text: str) -> tuple[str, str]:
     """Return name and ``host:port`` of ``NAME=HOST:PORT``; raises `Refused`."""
     name, equals, address = text.partition("=")
-    found = _ADDRESS.fullmatch(address)
-    if not equals or found is None or not 0 < int(found["port"]) < 1 << 16:
+    if not equals or not valid_address(address):
         raise Refused(f"peer {text!r} is not NAME=HOST:PORT, such as n1=10.0.0.1:8076")
     return check_name("peer", name), address
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of ``host:port``, the brackets of IPv6 taken off."""
-    host, _, port = address.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def check_name(option: str, name: str) -> str:

@@ -10,7 +10,6 @@ service-identity, RFC 9525).
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -34,21 +33,14 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from coord.names import valid_node_name
+
 EXPIRY_WARNING: Final = timedelta(days=30)
 """A certificate that ends sooner is worth a line in the log at every start."""
 
-_NAME: Final = re.compile(r"(?![0-9]+\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _CIPHERS_TLS_1_2: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 _USES: Final = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 _log = Logger()
-
-
-def valid_node_name(name: str) -> bool:
-    """Say whether a node may be called so: 1 to 63 of ``a-z``, ``0-9`` and ``-``.
-
-    As in DNS, neither end is a hyphen; digits alone would be taken for an address.
-    """
-    return _NAME.fullmatch(name) is not None
 
 
 class CredentialsError(Exception):

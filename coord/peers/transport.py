@@ -35,9 +35,10 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from coord import limits
+from coord.names import valid_node_name
 from coord.peers.admission import check_hello, check_place, dials
 from coord.peers.dialler import Dialler, Dialling, make_dialler
-from coord.peers.identity import Credentials, CredentialsError, Identity, valid_node_name
+from coord.peers.identity import Credentials, CredentialsError, Identity
 from coord.peers.link import Bounds, Link, Traffic
 from coord.peers.refusals import Complaints, Refused, unreachable
 from coord.replicator.interfaces import Card, IAdmission, IPeersObserver, Unfit

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from coord.names import split_address
 from coord.node.authority import (
     AuthorityError,
     check_client_name,
@@ -32,7 +33,6 @@ from coord.node.settings import (
     check_cluster_name,
     is_loopback,
     parse_member,
-    split_address,
 )
 
 AUTHORITY_FOLDER: Final = "ca"

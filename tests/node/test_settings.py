@@ -17,7 +17,6 @@ from coord.node.settings import (
     parse,
     parse_member,
     read_toml,
-    split_address,
     split_endpoint,
 )
 
@@ -130,11 +129,6 @@ class Cluster(SynchronousTestCase):
         for text in ("", "n1", "n1=", "n1=host", "n1=host:0", "n1=host:65536", "=h:1", "a b=h:1"):
             error = self.assertRaises(Refused, parse_member, text)
             self.assertNotIn("\n", str(error))
-
-    def test_split_address(self) -> None:
-        """An address falls into host and port, also where the host is IPv6."""
-        self.assertEqual(split_address("[::1]:80"), ("::1", 80))
-        self.assertEqual(split_address("h:8080"), ("h", 8080))
 
 
 class Console(SynchronousTestCase):
