@@ -16,8 +16,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from coord.journal import tables
 from coord.journal.errors import (
     CorruptionError,
@@ -26,20 +24,13 @@ from coord.journal.errors import (
     JournalError,
     SchemaError,
 )
+from coord.journal.tables import Identity
 
 FILE_NAME: Final = "coord.db"
 LOCK_NAME: Final = "lock"
 APPLICATION_ID: Final = int.from_bytes(b"cord", "big")
 WAL_KEPT_BYTES_MAX: Final = 32 * 1024 * 1024
 """What is left of a write-ahead log that grew beyond it while it could not be reused."""
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """Whose directory this is; ``incarnation`` counts its openings, this one included."""
-
-    node: str
-    cluster: str
-    incarnation: int
 
 
 def schemas() -> tuple[str, ...]:
@@ -125,14 +116,16 @@ def _identify(
             "or let this node join anew under another name"
         )
     if found:
-        _check(directory, found[:2], (node, cluster))
+        _check(directory, found, (node, cluster))
     connection.execute("PRAGMA auto_vacuum = 0")
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     _upgrade(directory, connection, version, versions)
-    owner, its_cluster, incarnation = found or (node, cluster or secrets.token_hex(8), 0)
-    tables.write_identity(connection, owner, its_cluster, incarnation + 1)
+    found = found or Identity(node, cluster or secrets.token_hex(8), 0, "")
+    disk = found.disk or secrets.token_hex(8)
+    identity = Identity(found.node, found.cluster, found.incarnation + 1, disk)
+    tables.write_identity(connection, identity)
     _sync_names(directory)
-    return Identity(owner, its_cluster, incarnation + 1)
+    return identity
 
 
 def _version(directory: Path, connection: sqlite3.Connection, newest: int) -> int:
@@ -152,16 +145,16 @@ def _version(directory: Path, connection: sqlite3.Connection, newest: int) -> in
     return int(version)
 
 
-def _check(directory: Path, found: tuple[str, str], wanted: tuple[str, str | None]) -> None:
+def _check(directory: Path, found: Identity, wanted: tuple[str, str | None]) -> None:
     node, cluster = wanted
-    if found[0] != node:
+    if found.node != node:
         raise IdentityError(
-            f"{directory} belongs to node {found[0]}, not {node}: "
+            f"{directory} belongs to node {found.node}, not {node}: "
             "name that node or choose another directory"
         )
-    if cluster is not None and found[1] != cluster:
+    if cluster is not None and found.cluster != cluster:
         raise IdentityError(
-            f"{directory} belongs to cluster {found[1]}, not {cluster}: "
+            f"{directory} belongs to cluster {found.cluster}, not {cluster}: "
             "name that cluster or choose another directory"
         )
 

@@ -11,6 +11,7 @@ A `MemoryDisk` outlives the journals opened on it, as a directory does::
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -27,9 +28,10 @@ _T = TypeVar("_T")
 
 
 class MemoryDisk:
-    """What survives a crash."""
+    """What survives a crash; ``name`` is its own, made at random where none is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name = name or secrets.token_hex(8)
         self.incarnation = 0
         self.header: Header | None = None
         self.votes: dict[int, Vote] = {}
@@ -74,7 +76,7 @@ class MemoryJournal:
         self._oldest = min(disk.votes, default=known + 1)
         self._oldest = min(self._oldest, known + 1)
         durable = Durable(header, votes, disk.image_slot)
-        return Recovered(disk.incarnation, durable, iter(disk.image))
+        return Recovered(disk.incarnation, durable, iter(disk.image), disk.name)
 
     def observe(self, observer: IJournalObserver) -> None:
         """Say who is told what happened."""

@@ -17,14 +17,24 @@ from coord.journal import tables
 from coord.journal.directory import APPLICATION_ID, FILE_NAME, claim, connect, schemas
 from coord.journal.errors import CorruptionError, JournalError, SchemaError
 from coord.journal.recovery import Found, recover
+from coord.journal.tables import Identity
 
 
 class Offline(msgspec.Struct, frozen=True):
     """Whose directory it is, and what is in it."""
 
-    node: str
-    cluster: str
+    identity: Identity
     found: Found
+
+    @property
+    def node(self) -> str:
+        """The node's name."""
+        return self.identity.node
+
+    @property
+    def cluster(self) -> str:
+        """The cluster's name."""
+        return self.identity.cluster
 
 
 @contextmanager
@@ -39,13 +49,12 @@ def open_offline(directory: Path) -> Iterator[Offline]:
         raise JournalError(f"{directory} is no directory of a node: there is no {FILE_NAME} in it")
     lock = claim(directory)
     try:
-        node, cluster = _identity(directory)
-        yield Offline(node, cluster, recover(directory, ()))
+        yield Offline(_identity(directory), recover(directory, ()))
     finally:
         os.close(lock)
 
 
-def _identity(directory: Path) -> tuple[str, str]:
+def _identity(directory: Path) -> Identity:
     try:
         with closing(connect(directory, synchronous="NORMAL")) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -64,4 +73,4 @@ def _identity(directory: Path) -> tuple[str, str]:
         raise CorruptionError(f"{directory / FILE_NAME} cannot be read ({error})") from error
     if found is None:
         raise JournalError(f"{directory} belongs to nobody yet: nothing was saved there")
-    return found[:2]
+    return found

@@ -16,10 +16,11 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 
 from coord.journal import tables
-from coord.journal.directory import FILE_NAME, Identity, claim, identify
+from coord.journal.directory import FILE_NAME, claim, identify
 from coord.journal.errors import ClosedError
 from coord.journal.images import ImageWriter
 from coord.journal.recovery import recover
+from coord.journal.tables import Identity
 from coord.journal.writer import (
     Closed,
     Done,
@@ -117,7 +118,8 @@ class Journal:
         self._image_slot = found.durable.base
         for first, until in found.orphans:
             self._drop_pieces(first, until)
-        return Recovered(self.identity.incarnation, found.durable, found.image)
+        identity = self.identity
+        return Recovered(identity.incarnation, found.durable, found.image, identity.disk)
 
     def observe(self, observer: IJournalObserver) -> None:
         """Say who is told what happened."""

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Final, TypeAlias
 
+import msgspec
+
 from coord.journal.errors import CorruptionError
 from coord.paxos.ballot import Ballot
 from coord.paxos.durable import Header, Save, Value, Vote
@@ -204,28 +206,41 @@ def read_piece(connection: sqlite3.Connection, number: int) -> bytes:
     return content
 
 
-def read_identity(connection: sqlite3.Connection) -> tuple[str, str, int] | None:
-    """Return node, cluster and incarnation, ``None`` where the directory is nobody's yet.
+class Identity(msgspec.Struct, frozen=True):
+    """Whose directory this is; ``incarnation`` counts its openings, this one included.
+
+    ``disk`` is the directory's own name, "" until it has one.
+    """
+
+    node: str
+    cluster: str
+    incarnation: int
+    disk: str
+
+
+def read_identity(connection: sqlite3.Connection) -> Identity | None:
+    """Return whose the directory is, ``None`` where it is nobody's yet; of any schema.
 
     :raise CorruptionError: where the record is damaged.
     """
     row = connection.execute("SELECT * FROM identity").fetchone()
     if row is None:
         return None
-    _, node, cluster, incarnation, *checksum = row
-    known = checksum and checksum[0] != UNKNOWN
-    if known and identity_checksum(node, cluster, incarnation) != checksum[0]:
+    _, node, cluster, incarnation, *later = row  # schemas before had no checksum, or no disk
+    checksum = later[0] if later else UNKNOWN
+    disk = later[1] if later[1:] else ""
+    if checksum != UNKNOWN and identity_checksum(node, cluster, incarnation, disk) != checksum:
         raise CorruptionError(f"the record of whose journal this is is damaged: {_REMEDY}")
-    return node, cluster, incarnation
+    return Identity(node, cluster, incarnation, disk)
 
 
-def write_identity(
-    connection: sqlite3.Connection, node: str, cluster: str, incarnation: int
-) -> None:
+def write_identity(connection: sqlite3.Connection, identity: Identity) -> None:
     """Write whose directory it is, and in which life."""
+    record = (identity.node, identity.cluster, identity.incarnation, identity.disk)
     connection.execute(
-        "INSERT OR REPLACE INTO identity VALUES (1, ?, ?, ?, ?)",
-        (node, cluster, incarnation, identity_checksum(node, cluster, incarnation)),
+        "INSERT OR REPLACE INTO identity (one, node, cluster, incarnation, disk, checksum)"
+        " VALUES (1, ?, ?, ?, ?, ?)",
+        (*record, identity_checksum(*record)),
     )
 
 

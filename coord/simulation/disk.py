@@ -55,7 +55,8 @@ class Disk:
     def __init__(self, world: World, mix: DiskMix, initial: Header | None = None) -> None:
         self.world = world
         self.mix = mix
-        self.platter = Platter(initial or Header())
+        self.initial = initial or Header()
+        self.platter = Platter(self.initial)
         self.slow_until = 0.0
         self.failing = False
         self.ambush: Callable[[], None] | None = None
@@ -65,12 +66,18 @@ class Disk:
         self.image_ambush: Callable[[], None] | None = None
         """What is to happen while the next image is written."""
         self._journal: SimulatedJournal | None = None
+        self._platters = 1
 
     def open(self, process: Process) -> SimulatedJournal:
         """Return the journal of a new life."""
         self.failing = False
         self._journal = SimulatedJournal(self, process)
         return self._journal
+
+    def replace(self) -> None:
+        """Have an empty platter, of another name, from the next life on."""
+        self._platters += 1
+        self.platter = Platter(self.initial, f"disk-{self._platters}")
 
     def slow_down(self, seconds: float) -> None:
         """Make every sync that begins within so many seconds a slow one."""
@@ -159,7 +166,7 @@ class SimulatedJournal:
         """Read the platter and count one more life."""
         self._platter.incarnation += 1
         durable, image = self._platter.durable(), iter(self._platter.image)
-        return Recovered(self._platter.incarnation, durable, image)
+        return Recovered(self._platter.incarnation, durable, image, self._platter.name)
 
     def observe(self, observer: IJournalObserver) -> None:
         """Say who is told."""

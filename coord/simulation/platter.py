@@ -28,9 +28,13 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class Platter:
-    """The header, the log and the newest image; ``initial`` stands in for a first header."""
+    """The header, the log and the newest image; ``initial`` stands in for a first header.
 
-    def __init__(self, initial: Header) -> None:
+    ``name`` is what its node calls the disk: one that is put in another's place has another.
+    """
+
+    def __init__(self, initial: Header, name: str = "disk-1") -> None:
+        self.name = name
         self.incarnation = 0
         self.oldest = 1
         self.image_slot = 0

@@ -53,9 +53,13 @@ def piece_checksum(number: int, content: bytes) -> int:
     return zlib.crc32(content, zlib.crc32(_PLACE.pack(number, len(content))))
 
 
-def identity_checksum(node: str, cluster: str, incarnation: int) -> int:
-    """Return the checksum of whose journal it is, and of which life: 32 bits."""
-    return zlib.crc32(_ENCODER.encode((node, cluster, incarnation)))
+def identity_checksum(node: str, cluster: str, incarnation: int, disk: str = "") -> int:
+    """Return the checksum of whose journal it is, of which life, on which disk: 32 bits.
+
+    Without ``disk`` it is that of releases in which disks had no names.
+    """
+    named = (disk,) if disk else ()
+    return zlib.crc32(_ENCODER.encode((node, cluster, incarnation, *named)))
 
 
 def image_checksum(slot: int, first: int, until: int) -> int:

@@ -92,6 +92,10 @@ class JournalContract(_Base):
         """Wait until all that was queued is done, or has failed."""
         raise NotImplementedError
 
+    def empty(self) -> None:
+        """Put an empty disk, or directory, in the place of the one there is."""
+        raise NotImplementedError
+
     def break_disk(self, journal: IJournal) -> None:
         """Let every later write of ``journal`` fail."""
         raise NotImplementedError
@@ -144,6 +148,19 @@ class JournalContract(_Base):
             journal = self.open()
             self.assertEqual(journal.recover().incarnation, expected)
             await self.crash(journal)
+
+    async def test_disk(self) -> None:
+        """A disk keeps its name from opening to opening; another one has another name."""
+        journal = self.open()
+        name = journal.recover().disk
+        await self.crash(journal)
+        journal = self.open()
+        self.assertEqual(journal.recover().disk, name)
+        await self.crash(journal)
+        self.empty()
+        other = self.open().recover()
+        self.assertNotIn(other.disk, ("", name))
+        self.assertEqual(other.incarnation, 1)
 
     async def test_saves_survive(self) -> None:
         """What was acknowledged is there after a crash, ordered by slot."""

@@ -29,6 +29,10 @@ class MemoryContractTests(JournalContract, TestCase):
         assert isinstance(journal, MemoryJournal)
         journal.flush()
 
+    def empty(self) -> None:
+        """Take another disk."""
+        self.disk = MemoryDisk()
+
     def break_disk(self, journal: IJournal) -> None:
         """Let it fail."""
         assert isinstance(journal, MemoryJournal)

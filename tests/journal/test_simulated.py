@@ -40,6 +40,10 @@ class SimulatedContractTests(JournalContract, TestCase):
         """Let the world go on for a second of its own."""
         self.world.run(self.world.now + 1.0)
 
+    def empty(self) -> None:
+        """Take another platter."""
+        self.disk.replace()
+
     def break_disk(self, journal: IJournal) -> None:
         """Let it fail."""
         self.disk.fail()

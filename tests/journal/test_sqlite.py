@@ -20,13 +20,16 @@ from coord.journal.errors import CorruptionError, IdentityError, InUseError, Sch
 from coord.journal.sqlite import Journal, Reactor, open_journal
 from coord.journal.writer import Work
 from coord.replicator.interfaces import IJournal
+from coord.wire.journal import identity_checksum
 from tests.journal.contract import INITIAL, JournalContract, Listener, header, save, votes
 
 REACTOR = cast(Reactor, reactor)
+DISK = "^[0-9a-f]{16}$"
+"""The name of a directory."""
 
 
 COLUMNS = {
-    "identity": ("node", "cluster", "incarnation", "checksum"),
+    "identity": ("node", "cluster", "incarnation", "checksum", "disk"),
     "log": ("ballot", "node", "content", "checksum"),
     "image": ("slot", "first", "until", "checksum"),
     "piece": ("content", "checksum"),
@@ -39,6 +42,7 @@ FLIPPED = {
     "checksum": "(~(checksum & 1) & 1) | (checksum & ~1)",
     "node": "'p' || substr(node, 2)",
     "cluster": "'?' || substr(cluster, 2)",
+    "disk": "'?' || substr(disk, 2)",
     "content": f"CAST({BLOB} AS BLOB)",
 }
 """How to flip a bit of each, or a few."""
@@ -79,6 +83,10 @@ class SqliteContractTests(SqliteTestCase, JournalContract):
         journal._queue_work(Work(lambda _: False, 0, done))
         with contextlib.suppress(sqlite3.Error):
             await done
+
+    def empty(self) -> None:
+        """Take away the file: its directory is another one from then on."""
+        (self.directory / FILE_NAME).unlink()
 
     def break_disk(self, journal: IJournal) -> None:
         """Refuse all writing of saves."""
@@ -160,9 +168,45 @@ class DirectoryTests(SqliteTestCase):
             connection.commit()
         journal = self.open()
         self.assertEqual((journal.identity.cluster, journal.identity.incarnation), ("theirs", 7))
+        self.assertRegex(journal.identity.disk, DISK)
         await journal.close()
         self.sql("UPDATE identity SET incarnation = 6")
         self.refuse(CorruptionError, "whose journal this is is damaged")
+
+    async def test_upgrade_of_the_second(self) -> None:
+        """A directory of the second schema is copied, keeps all it holds, and gets a name."""
+        journal = self.open()
+        journal.observe(Listener())
+        journal.save(save(1, 1, 6, chosen=5))
+        await journal.close()
+        self.sql("ALTER TABLE identity DROP COLUMN disk")
+        self.sql("UPDATE identity SET checksum = ?", identity_checksum("n1", "theirs", 1))
+        self.sql("UPDATE identity SET cluster = 'theirs'")
+        self.sql("PRAGMA user_version = 2")
+        journal = self.open()
+        recovered = journal.recover()
+        self.assertEqual(recovered.durable.votes, votes(1, 6))
+        self.assertEqual(recovered.durable.header, header(5))
+        self.assertEqual((journal.identity.cluster, recovered.incarnation), ("theirs", 2))
+        self.assertRegex(recovered.disk, DISK)
+        await journal.close()
+        copy = self.directory / f"{FILE_NAME}.schema-2"
+        with contextlib.closing(sqlite3.connect(copy)) as connection:
+            kept = connection.execute("SELECT * FROM log").fetchall()
+            checksum = identity_checksum("n1", "theirs", 1)
+            self.assertEqual(
+                connection.execute("SELECT * FROM identity").fetchall(),
+                [(1, "n1", "theirs", 1, checksum)],
+            )
+        self.assertEqual(kept, self.sql("SELECT * FROM log"))
+        self.assertEqual(len(kept), 6)
+
+    async def test_cut_upgrade(self) -> None:
+        """A directory whose upgrade was cut short before it had a name gets one when opened."""
+        await self.open().close()
+        self.sql("UPDATE identity SET disk = '', checksum = ?", identity_checksum("n1", "c", 1))
+        self.sql("UPDATE identity SET cluster = 'c'")
+        self.assertRegex(self.open().identity.disk, DISK)
 
     async def test_lost_identity(self) -> None:
         """A journal that holds something and belongs to nobody is damaged, not new."""
@@ -261,7 +305,13 @@ class DamageTests(SqliteTestCase):
 
     async def test_identity(self) -> None:
         """A damaged record of whose journal it is, or of how often it was opened, is found."""
-        for changed in ("node = 'n3'", "cluster = 'd'", "incarnation = 5", "checksum = 7"):
+        for changed in (
+            "node = 'n3'",
+            "cluster = 'd'",
+            "disk = 'd'",
+            "incarnation = 5",
+            "checksum = 7",
+        ):
             self.directory = Path(self.mktemp()) / "n1"
             with self.assertRaisesRegex(CorruptionError, "whose journal this is") as caught:
                 await self.damage(f"UPDATE identity SET {changed}")
