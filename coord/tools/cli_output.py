@@ -110,9 +110,14 @@ class Output:
                     self._table([(str(row.rev), escape(row.value).decode())])
         self._line(f"revision {done.rev}" if self.for_people else str(done.rev))
 
-    def status(self, told: dict[str, str]) -> None:
-        """Print how a server is."""
-        if self.as_json:
+    def status(self, told: dict[str, str], items: Sequence[str] = ()) -> None:
+        """Print how a server is, or of that the values of some items alone, ``-`` for none."""
+        if items:
+            told = {name: told.get(name, "-") for name in items}
+        if items and not self.as_json:
+            for text in told.values():
+                self._line(text)
+        elif self.as_json:
             self._json({name: _figure(name, text) for name, text in told.items()})
         else:
             self.pairs(told)

@@ -66,7 +66,7 @@ async def perform(
                 )
             )
         case Status():
-            out.status(await client.status())
+            out.status(await client.status(), given.item)
         case Members():
             out.members(await client.members())
         case _:

@@ -106,6 +106,8 @@ def _add_verb(commands: Any, name: str, verb: Verb) -> None:
         _add_option(made, option)
     if any(option.name == "ephemeral" for option in verb.options):
         made.add_argument("--ephemeral", nargs=0, action=_Ephemeral, help=argparse.SUPPRESS)
+    if name == "status":
+        made.add_argument("item", nargs="*", metavar="ITEM", help="print the values of these alone")
     if name == "watch":
         made.add_argument(
             "--exec",

@@ -132,6 +132,11 @@ class Store(SynchronousTestCase):
         self.assertEqual(json.loads(self.run_now("status", "--json"))["rev"], 3)
         self.assertIn("rev=3\n", self.run_now("status"))
 
+    def test_status_items(self) -> None:
+        """Items that are named come alone: for scripts, in the order asked for, ``-`` for none."""
+        self.assertEqual(self.run_now("status", "rev", "node", "moon"), "3\nmemory\n-\n")
+        self.assertEqual(self.run_now("status", "--json", "node"), '{"node": "memory"}\n')
+
     def test_every_json(self) -> None:
         """Whatever a command prints as JSON is JSON."""
         needs = {"get": ["/message"], "stat": ["/message"], "ls": ["/"], "walk": ["/**"],
