@@ -17,6 +17,7 @@ from coord.commands import (
     Auth,
     Begin,
     Blame,
+    ChangeMembers,
     Check,
     Commit,
     Delete,
@@ -70,6 +71,7 @@ class Target(enum.Enum):
     WORD = "[verb]"
     NAME = "WORD"
     SECRET = "secret"  # noqa: S105 - the word
+    CHANGE = "add|remove|promote|replace ..."
 
 
 class Value(enum.Enum):
@@ -100,8 +102,8 @@ class Option(msgspec.Struct, frozen=True):
 class Verb(msgspec.Struct, frozen=True, kw_only=True):
     """One verb: how it is written, what it becomes, how it is taught.
 
-    ``replies`` says what comes back; ``example`` holds lines to type and lines that
-    come back (those begin with two spaces).
+    ``forms`` are what the last words may be, each with what it does. ``replies`` says what comes
+    back; ``example`` holds lines to type and lines that come back (those begin with two spaces).
     """
 
     name: str
@@ -109,6 +111,7 @@ class Verb(msgspec.Struct, frozen=True, kw_only=True):
     target: Target
     value: Value = Value.NONE
     options: tuple[Option, ...] = ()
+    forms: tuple[tuple[str, str], ...] = ()
     replies: str
     help: str
     example: tuple[str, ...] = ()
@@ -384,6 +387,31 @@ VERBS: Final[tuple[Verb, ...]] = (
         target=Target.NOTHING,
         replies="ITEM node host:port voter|observer up|down ..., END rev",
         help="The cluster as this node sees it.",
+    ),
+    Verb(
+        name="MEMBER",
+        command=ChangeMembers,
+        target=Target.CHANGE,
+        options=(
+            Option("plan", "plan", Kind.FLAG, "do nothing; tell before and after"),
+            Option("force", "force", Kind.FLAG, "also what would lose the quorum"),
+        ),
+        forms=(
+            ("add NAME HOST:PORT [observer]", "it learns; and votes once it is close"),
+            ("remove NAME", "it is no member any more, and stops"),
+            ("promote NAME", "an observer gets its vote"),
+            ("replace OLD NEW HOST:PORT", "NEW learns, then has OLD's vote"),
+            ("replace OLD OLD HOST:PORT", "OLD is back on an empty disk"),
+        ),
+        replies="OK rev; of a plan ITEM text ..., END rev",
+        help="Change who the cluster's nodes are, one at a time. Wants admin.",
+        example=(
+            "MEMBER plan remove n3",
+            "MEMBER add n4 10.0.0.4:8076",
+            "  OK 12",
+            "MEMBER replace n1 n5 10.0.0.5:8076",
+            "  OK 14",
+        ),
     ),
     Verb(
         name="PING",

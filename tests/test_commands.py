@@ -12,7 +12,6 @@ from coord.commands import (
     PARTS,
     READS,
     WRITES,
-    ChangeMembers,
     Delete,
     EndSession,
     Genesis,
@@ -73,6 +72,8 @@ class VerbTests(SynchronousTestCase):
                 wanted.add(field_of[verb.target])
             if verb.value is not Value.NONE:
                 wanted.add("value")
+            if verb.target is Target.CHANGE:
+                wanted |= {"deed", "node", "address", "successor", "is_observer"}
             if verb.command is commands.Revert:
                 wanted |= {"value", "refusal"}
             self.assertEqual(wanted, {field.name for field in msgspec.structs.fields(verb.command)})
@@ -83,7 +84,6 @@ class VerbTests(SynchronousTestCase):
         inner = {
             Genesis,
             Roster,
-            ChangeMembers,
             OpenSession,
             EndSession,
             Lapse,

@@ -268,6 +268,8 @@ class Conversation:
                 return Told(tag, partial(self.standing.perform, request), self._answered)
             case commands.Auth():
                 return Told(tag, partial(self.standing.show, request.secret), self._answered)
+            case commands.ChangeMembers():
+                return Told(tag, partial(self._node.change_members, request), self._answered)
             case commands.Unwatch():
                 return Asked(tag, lambda: [self._unwatch(request)])
             case commands.Quit():

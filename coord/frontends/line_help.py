@@ -78,7 +78,7 @@ _GROUPS: Final[dict[str, Group]] = {
         ("LOG", "BLAME"),
         ("Who changed what, from where and when, as far back as history is kept.",),
     ),
-    "NODE": Group(("AUTH", "REV", "SYNC", "STATUS", "MEMBERS", "HELP", "QUIT")),
+    "NODE": Group(("AUTH", "REV", "SYNC", "STATUS", "MEMBERS", "MEMBER", "HELP", "QUIT")),
 }
 """Every verb, where a person would look for it; with its text a group fits a screen."""
 
@@ -194,6 +194,7 @@ def _group(group: Group) -> Sequence[str]:
 
 def _verb(verb: Verb) -> Sequence[str]:
     lines = [verb.usage(), f"  {verb.help}"]
+    lines += [f"  {words}: {does}" for words, does in verb.forms]
     lines += [f"  {option.name}: {option.help}" for option in verb.options]
     lines.append(f"Reply: {verb.replies}")
     if verb.example:

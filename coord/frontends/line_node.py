@@ -1,8 +1,9 @@
-"""What a node tells of itself, at once: it asks nobody, and the store of no more than a number."""
+"""What a node tells of itself and its cluster: at once, but for a change of who its members are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from coord import commands
 from coord.errors import CoordError, UnknownVerb
@@ -10,11 +11,12 @@ from coord.frontends import line_help
 from coord.frontends.line_session import Standing
 from coord.frontends.line_slots import Asked, Ready, Slot
 from coord.replicator.interfaces import ICoordinator
+from coord.results import Items, Result
 from coord.wire import line_reply
 
 
 class NodeItself:
-    """The replies to ``PING``, ``HELP``, ``REV``, ``STATUS`` and ``MEMBERS`` on one connection."""
+    """The replies to ``PING``, ``HELP``, ``REV``, ``STATUS``, ``MEMBERS`` and ``MEMBER``."""
 
     def __init__(self, coordinator: ICoordinator, standing: Standing) -> None:
         self._coordinator = coordinator
@@ -34,6 +36,10 @@ class NodeItself:
             case commands.Help():
                 return Asked(tag, lambda: self._teach(request))
         return Ready(tag + line_reply.error(UnknownVerb("not in this version yet")))
+
+    def change_members(self, change: commands.ChangeMembers, tell: Callable[..., None]) -> None:
+        """Do what ``MEMBER`` asks, or have it planned; ``tell`` gets the lines of the reply."""
+        self._coordinator.change_members(change, partial(_changed, tell), self._standing.caller)
 
     def _look(self, ask: Callable[[], Sequence[bytes]]) -> Sequence[bytes]:
         """Return what ``ask`` tells to those who may know anything of this node."""
@@ -55,3 +61,10 @@ class NodeItself:
         except CoordError as error:
             return [line_reply.error(error)]
         return [*map(line_reply.lesson, lines), line_reply.end(self._coordinator.rev)]
+
+
+def _changed(tell: Callable[..., None], result: Result) -> None:
+    if isinstance(result, Items):
+        tell(*line_reply.table(result))
+    else:
+        tell(line_reply.reply(result))  # type: ignore[arg-type]

@@ -134,35 +134,35 @@ class Asked(Slot):
 
 
 class Told(Slot):
-    """A reply of one line that comes when it comes.
+    """A reply of one line, or several at once, that comes when it comes.
 
-    ``begin`` is given whom to tell the line; then ``told`` is called.
+    ``begin`` is given whom to tell the lines; then ``told`` is called.
     """
 
     def __init__(
         self,
         tag: bytes,
-        begin: Callable[[Callable[[bytes], None]], None],
+        begin: Callable[[Callable[..., None]], None],
         told: Callable[[Told], None],
     ) -> None:
         self.tag = tag
         self._begin = begin
         self._told = told
-        self._line: bytes | None = None
+        self._lines: Sequence[bytes] = ()
 
     def start(self) -> None:
         """Begin what the reply needs."""
         self._begin(self._settle)
 
-    def _settle(self, line: bytes) -> None:
-        self._line = line
+    def _settle(self, *lines: bytes) -> None:
+        self._lines = lines
         self._told(self)
 
     def render(self, page: Page) -> bool:
-        """Add the line, once it is there."""
-        if self._line is None or page.room <= 0:
+        """Add the lines, once they are there."""
+        if not self._lines or page.room <= 0:
             return False
-        page.add(self.tag + self._line)
+        page.add(b"".join([self.tag + line for line in self._lines]))
         if self.tag:
             page.freed.append(self.tag)
         return True

@@ -27,6 +27,7 @@ from coord.commands import Command, Once
 from coord.errors import BadPath, BadRequest, CoordError, TooLarge, UnknownVerb
 from coord.limits import SPAN_SECONDS_MAX, TAG_LENGTH_MAX, VALUE_BYTES_MAX, WORD_LENGTH_MAX
 from coord.verbs import ONCE, VERBS, Kind, Option, Target, Value, Verb
+from coord.wire import line_members
 
 NUMBER_MAX: Final = 2**63 - 1
 """Largest number in a request; a revision is never larger."""
@@ -217,6 +218,8 @@ class Grammar:
             return self._lesson(verb, parts)
         if verb.target is Target.SECRET:
             return self._secret(verb, parts)
+        if verb.target is Target.CHANGE:
+            return self._change(verb, parts)
         words, operands = list(parts.words), list[str | bytes]()
         if verb.target is Target.NAME:
             operands.append(_name(verb, words))
@@ -238,6 +241,16 @@ class Grammar:
         if not secret:
             raise _misfit(verb, "wants a secret")
         return _builder(verb)(secret)
+
+    def _change(self, verb: Verb, parts: Parts) -> Command:
+        if parts.target is not None or parts.value is not None:
+            raise _misfit(verb, "takes no path and no value")
+        words = [word.decode("ascii", "backslashreplace") for word in parts.words]
+        deeds = [place for place, word in enumerate(words) if word.lower() in line_members.DEEDS]
+        if not deeds:
+            raise _misfit(verb, "wants one of add, remove, promote, replace")
+        options = self._fields(verb, parts.words[: deeds[0]])
+        return line_members.change(words[deeds[0] :], **options)
 
     def _lesson(self, verb: Verb, parts: Parts) -> Command:
         if len(parts.words) > 1 or parts.target is not None or parts.value is not None:

@@ -19,13 +19,14 @@ from coord.commands import (
     ChangeMembers,
     Get,
     Lapse,
+    Level,
     Once,
     OpenSession,
     Read,
     Revert,
     Write,
 )
-from coord.errors import CoordError, SessionExpired, Unavailable
+from coord.errors import CoordError, Denied, SessionExpired, Unavailable
 from coord.events import SessionEvent, Trouble
 from coord.frontends.line import LineFactory, LineProtocol
 from coord.paths import Glob
@@ -83,6 +84,7 @@ class LocalCoordinator:
         self.holding = False
         self.quorum = True
         self.changes: list[tuple[ChangeMembers, Caller]] = []
+        self.unanswered: list[Callable[[Result], None]] = []
         self.groups: list[Sequence[Write | Read]] = []
         self.callers: list[Caller] = []
         self.waiting: list[tuple[Sequence[Write | Read], Answer, Caller]] = []
@@ -214,9 +216,14 @@ class LocalCoordinator:
     def change_members(
         self, change: ChangeMembers, answer: Callable[[Result], None], caller: Caller = CLUSTER
     ) -> None:
-        """Note a change and for whom it is; say that it is done, or what is planned."""
+        """Note a change and for whom it is; say that it is done, or what is planned, or later."""
         self.changes.append((change, caller))
-        answer(Items(self.rev, ("before", "after")) if change.plan else Written(self.rev))
+        if caller.level < Level.ADMIN:
+            answer(Denied("changing members wants admin"))
+        elif self.holding:
+            self.unanswered.append(answer)
+        else:
+            answer(Items(self.rev, ("before", "after")) if change.plan else Written(self.rev))
 
     def members(self) -> Items:
         """Return the cluster, which is this node."""

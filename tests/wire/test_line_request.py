@@ -10,8 +10,10 @@ from coord.commands import (
     Auth,
     Begin,
     Blame,
+    ChangeMembers,
     Check,
     Commit,
+    Deed,
     Delete,
     Get,
     Help,
@@ -84,6 +86,7 @@ FORMS: list[tuple[bytes, Parsed]] = [
     (b"SYNC", Sync()),
     (b"STATUS", Status()),
     (b"members", Members()),
+    (b"MEMBER plan remove n1", ChangeMembers(Deed.REMOVE, "n1", plan=True)),
     (b"PING", Ping()),
     (b"HELP", Help()),
     (b"HELP set", Help("set")),
@@ -214,10 +217,6 @@ class Refused(SynchronousTestCase):
         self.refused(
             UnknownVerb, b"FOO", b"FOO /a", b"/a", b"G\xc3\xa4T /a", b"\xff\xfb\x1f", b"GE T /a"
         )
-
-    def test_verbs_to_come(self) -> None:
-        """A cluster's members are not yet changed from here."""
-        self.refused(UnknownVerb, b"MEMBER", b"MEMBER add n4", b"MEMBER remove n1")
 
     def test_session(self) -> None:
         """SESSION takes one option, and an id and a key as SESSION told them."""
