@@ -213,7 +213,7 @@ class Client(Verbs):
     def _bind(self, request: Request, is_bound: bool) -> None:
         """Have a request be asked under the session, where it should."""
         session = self._session
-        if session is None and not is_bound and not self._once:
+        if request.changes_members or (session is None and not is_bound and not self._once):
             return
         if is_bound or (self._once and request.writes and session is None):
             session = self._session or self.session()

@@ -73,6 +73,7 @@ _ANSWERS: Final[dict[type, tuple[type, ...]]] = {
     commands.Wait: (Event,),
     commands.Auth: (Allowed,),
     commands.Session: (Credentials, Written),
+    commands.ChangeMembers: (Written,),
 }
 _POINTS: Final = (commands.Sync, commands.Rev, commands.Unwatch)
 _OF_A_LOOK: Final = (NoEntry, IsDirectory, Denied)
@@ -142,7 +143,7 @@ class Exchange:
             return reply
         if kind is commands.Outcome:
             return self._committed(reply)
-        row = _ROWS.get(kind)
+        row = Item if _is_plan(self.command) else _ROWS.get(kind)
         if row is not None:
             return self._row(row, reply)
         if type(reply) not in _ANSWERS[kind]:
@@ -219,6 +220,10 @@ class Exchange:
             raise Junk(f"{type(reply).__name__} is no answer to {self.kind.__name__}")
         self.rows = rows
         return None
+
+
+def _is_plan(command: commands.Command) -> bool:
+    return isinstance(command, commands.ChangeMembers) and command.plan
 
 
 def _needs_tag(command: commands.Command) -> bool:

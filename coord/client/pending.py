@@ -106,7 +106,13 @@ class Request(Exchange):
         command = self.command
         if isinstance(command, commands.Transaction):
             return not all(isinstance(part, _LOOKS) for part in command.parts)
-        return type(command) in commands.WRITE_KINDS
+        return type(command) in commands.WRITE_KINDS or self.changes_members
+
+    @property
+    def changes_members(self) -> bool:
+        """Whether it changes who the cluster's nodes are: a write that can have no id."""
+        command = self.command
+        return isinstance(command, commands.ChangeMembers) and not command.plan
 
     @property
     def locks(self) -> bool:

@@ -12,10 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from coord import paths
-from coord.commands import Auth, Command, Get, Look, Once, Part, Set, Transaction
+from coord.commands import Auth, ChangeMembers, Command, Get, Look, Once, Part, Set, Transaction
 from coord.errors import BadRequest, TooLarge
 from coord.limits import SKIPPED_BYTES_MAX, WORD_LENGTH_MAX
 from coord.verbs import ONCE, VERBS, Kind, Target, Value, Verb
+from coord.wire.line_members import words_of
 from coord.wire.line_reply import written
 
 _VERBS: Final[dict[type, Verb]] = {verb.command: verb for verb in VERBS}
@@ -130,18 +131,28 @@ def _any(command: Command) -> bytes:
         if given is False or given == defaults.get(option.field):
             continue
         words.append(_option(option.name, option.kind, given))
-    if verb.target is Target.PATH:
-        words.append(path_line(getattr(command, "path")))  # noqa: B009 - of any command
-    elif verb.target is Target.GLOB:
-        words.append(glob_line(getattr(command, "glob")))  # noqa: B009
-    elif verb.target is Target.WORD and getattr(command, "verb", None):
-        words.append(_word(getattr(command, "verb")))  # noqa: B009
-    elif verb.target is Target.NAME:
-        words.append(_word(getattr(command, "word")))  # noqa: B009
+    words += _operands(verb, command)
     value: bytes | None = getattr(command, "value", None)
     if verb.value is not Value.NONE and value is not None:
         words.append(_value(value))
     return b" ".join(words) + b"\n"
+
+
+def _operands(verb: Verb, command: Command) -> list[bytes]:
+    """Return the words between a verb's options and its value."""
+    match verb.target:
+        case Target.PATH:
+            return [path_line(getattr(command, "path"))]  # noqa: B009 - of any command
+        case Target.GLOB:
+            return [glob_line(getattr(command, "glob"))]  # noqa: B009
+        case Target.WORD:
+            word = getattr(command, "verb", None)
+            return [_word(word)] if word else []
+        case Target.NAME:
+            return [_word(getattr(command, "word"))]  # noqa: B009
+    if isinstance(command, ChangeMembers):
+        return [word.encode() for word in words_of(command)]
+    return []
 
 
 def _option(name: str, kind: Kind, given: Any) -> bytes:

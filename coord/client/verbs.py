@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Literal, overload
 
+import msgspec
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 
@@ -392,6 +393,59 @@ class Verbs:
             return tuple(_member(row) for row in items.rows)
 
         return self._ask(commands.Members()).addCallback(members)
+
+    def add_member(
+        self, name: str, address: str, *, is_observer: bool = False
+    ) -> Deferred[Written]:
+        """Add a node to the cluster: it learns, and gets its vote by itself once it is close.
+
+        As with every change of members the Deferred fires once the cluster goes by it, and the
+        client's secret must be an admin's. One change is made at a time.
+
+        :param address: where the other nodes reach it, ``HOST:PORT``.
+        :param is_observer: it never votes, until `promote_member`.
+        :raises Exists: there is a node of that name already.
+        :raises BadRequest: that is no name or no address, or the change would lose the quorum.
+        :raises Denied: who asks is no admin.
+        :raises Unknown: the answer was lost, or did not come in time: see `members`.
+        """
+        change = commands.ChangeMembers(commands.Deed.ADD, name, address, is_observer=is_observer)
+        return self._ask(change)
+
+    def remove_member(self, name: str, *, force: bool = False) -> Deferred[Written]:
+        """Remove a node from the cluster; it stops, and keeps what it has. Errors as above.
+
+        :param force: also where too few of those who are left are up.
+        :raises NoEntry: there is no such node.
+        """
+        return self._ask(commands.ChangeMembers(commands.Deed.REMOVE, name, force=force))
+
+    def promote_member(self, name: str, *, force: bool = False) -> Deferred[Written]:
+        """Give an observer its vote, if it is close; parameters and errors as above."""
+        return self._ask(commands.ChangeMembers(commands.Deed.PROMOTE, name, force=force))
+
+    def replace_member(
+        self, old: str, new: str, address: str, *, force: bool = False
+    ) -> Deferred[Written]:
+        """Add a node that takes the vote of another in one step, once it is close.
+
+        The Deferred fires when ``new`` learns. Parameters and errors as above.
+
+        :param new: may be ``old`` itself, which is then admitted anew, on an empty disk.
+        """
+        change = commands.ChangeMembers(commands.Deed.REPLACE, old, address, new, force=force)
+        return self._ask(change)
+
+    def plan(self, change: commands.ChangeMembers) -> Deferred[tuple[str, ...]]:
+        """Return in lines for people what a change of members would come to; nothing is done.
+
+        Errors as above.
+        """
+
+        def rows(items: Items) -> tuple[str, ...]:
+            return items.rows
+
+        return self._ask(msgspec.structs.replace(change, plan=True)).addCallback(rows)
 
     def ping(self) -> Deferred[None]:
         """Return once the server has answered."""

@@ -12,6 +12,7 @@ from coord.client import Closed, Page, Verbs, Watch, exactly
 from coord.errors import (
     BadGlob,
     BadPath,
+    BadRequest,
     CoordError,
     Denied,
     Exists,
@@ -334,6 +335,36 @@ class ClientContract(Clients):
         rev = self.now(self.client.set("/a", b"")).rev
         self.case.assertEqual(self.now(self.client.sync()), Point(rev))
         self.case.assertEqual(self.now(self.client.request(commands.Rev())), Point(rev))
+
+    def test_members(self) -> None:
+        """A client changes who the members are, or asks what that would come to."""
+        (first,) = self.now(self.client.members())
+        change = commands.ChangeMembers(commands.Deed.ADD, "n4", "h:1")
+        planned = self.now(self.client.plan(change))
+        self.case.assertIn("n4", planned[-1])
+        self.case.assertEqual(len(self.now(self.other.members())), 1)
+        self.now(self.client.add_member("n4", "h:1"))
+        self.now(self.client.add_member("n5", "h:2", is_observer=True))
+        self.case.assertEqual(self.parts()["n5"], ("h:2", "observer"))
+        self.now(self.client.promote_member("n5"))
+        self.now(self.client.replace_member("n4", "n6", "h:3"))
+        self.now(self.client.remove_member(first.name))
+        self.case.assertEqual(self.parts(), {"n5": ("h:2", "voter"), "n6": ("h:3", "voter")})
+
+    def test_members_refused(self) -> None:
+        """What does not fit the members that there are is refused, and what is no name as well."""
+        (first,) = self.now(self.client.members())
+        self.refused(self.client.add_member(first.name, "h:1"), Exists)
+        self.refused(self.client.remove_member("n9"), NoEntry)
+        self.refused(self.client.remove_member(first.name), BadRequest)
+        self.refused(self.client.promote_member(first.name), BadRequest)
+        self.refused(self.client.add_member("N 9", "h:1"), BadRequest)
+        self.refused(self.client.replace_member(first.name, "n9", "h"), BadRequest)
+
+    def parts(self) -> dict[str, tuple[str, str]]:
+        """Return where each member is, and its part."""
+        found = self.now(self.client.members())
+        return {member.name: (member.address, member.part) for member in found}
 
     def test_close(self) -> None:
         """A closed client refuses everything and ends its watches."""

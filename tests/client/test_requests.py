@@ -41,6 +41,12 @@ SESSIONS = st.one_of(
     st.sampled_from([commands.Session(keep=True), commands.Session(end=True)]),
     st.just(commands.Session(resume=("0123456789abcdef", "k-_9"))),
 )
+CHANGES = [
+    commands.ChangeMembers(commands.Deed.ADD, "n4", "h:1", is_observer=True),
+    commands.ChangeMembers(commands.Deed.REMOVE, "n4", force=True, plan=True),
+    commands.ChangeMembers(commands.Deed.PROMOTE, "n4"),
+    commands.ChangeMembers(commands.Deed.REPLACE, "n1", "[::1]:1", "n5"),
+]
 COMMANDS = st.one_of(
     PLAIN,
     st.builds(commands.Once, WORDS, PLAIN),
@@ -62,6 +68,7 @@ COMMANDS = st.one_of(
         st.one_of(st.none(), PATHS),
         st.one_of(st.none(), st.integers(1, 10**6)),
     ),
+    st.sampled_from(CHANGES),
     st.builds(commands.Watch, GLOBS, REVS),
     st.builds(commands.Unwatch, GLOBS),
     st.builds(commands.Wait, GLOBS, REVS, SECONDS),

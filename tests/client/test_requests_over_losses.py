@@ -90,6 +90,29 @@ class Losses(ClientCase):
         self.failureResultOf(read, NoEntry)
         self.assertEqual(len(self.first.coordinator.waiting), 1)
 
+    def test_change_of_members_in_flight(self) -> None:
+        """A change of members that was sent and not answered is Unknown, and is not sent again."""
+        client = self.client_of(self.first, self.second, once=True)
+        self.first.coordinator.holding = True
+        change, plan = (
+            client.add_member("n4", "h:1"),
+            client.plan(commands.ChangeMembers(commands.Deed.ADD, "n5", "h:2")),
+        )
+        self.advance(0.1)
+        self.first.kill()
+        self.advance(0.1)
+        self.failureResultOf(change, Unknown)
+        self.assertIn("n5", self.within(1, plan)[-1])
+        self.assertEqual(len(self.first.coordinator.changes), 2)
+        self.assertEqual(len(self.second.coordinator.changes), 1)
+
+    def test_change_of_members_without_quorum(self) -> None:
+        """A change of members that was certainly not made is asked of another server."""
+        self.now(self.client.ping())
+        self.first.coordinator.quorum = False
+        self.within(1, self.client.add_member("n4", "h:1"))
+        self.assertEqual(len(self.second.coordinator.changes), 1)
+
     def test_read_in_flight(self) -> None:
         """A read that was sent and not answered is asked elsewhere."""
         self.now(self.client.set("/a", b"1"))

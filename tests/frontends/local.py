@@ -37,6 +37,7 @@ from coord.store.machine import Store
 from coord.store.news import Patience, PlaceOver, SessionOver
 from coord.store.sessions import key_hash
 from coord.store.watches import Watch
+from coord.testing.members import Members
 
 Answer = Callable[[Sequence[Result]], None]
 TIME_MS = 1_700_000_000_000
@@ -81,6 +82,7 @@ class LocalCoordinator:
     def __init__(self) -> None:
         self.store = Store()
         self.places = Places(self.store)
+        self.cluster = Members("n1", "127.0.0.1:8076")
         self.holding = False
         self.quorum = True
         self.changes: list[tuple[ChangeMembers, Caller]] = []
@@ -220,14 +222,23 @@ class LocalCoordinator:
         self.changes.append((change, caller))
         if caller.level < Level.ADMIN:
             answer(Denied("changing members wants admin"))
+        elif not self.quorum:
+            answer(Unavailable("no quorum"))
         elif self.holding:
             self.unanswered.append(answer)
         else:
-            answer(Items(self.rev, ("before", "after")) if change.plan else Written(self.rev))
+            answer(self._changed(change))
+
+    def _changed(self, change: ChangeMembers) -> Result:
+        if change.plan:
+            planned = self.cluster.plan(change)
+            return planned if isinstance(planned, CoordError) else Items(self.rev, planned)
+        problem = self.cluster.change(change)
+        return Written(self.rev) if problem is None else problem
 
     def members(self) -> Items:
         """Return the cluster, which is this node."""
-        return Items(self.rev, ("n1 127.0.0.1:8076 voter up",))
+        return Items(self.rev, self.cluster.rows())
 
     def _result(self, command: Write | Read, caller: Caller) -> Result:
         if not self.quorum and not getattr(command, "local", False):

@@ -18,6 +18,7 @@ class Answers(LineCase):
     def test_done(self) -> None:
         """A change is asked of the cluster as it was written, and answers a revision."""
         self.hold("MEMBER add n4 10.0.0.4:8076\n  OK 0\n#t member force remove n1\n  #t OK 0")
+        self.hold("MEMBERS\n  ITEM n4 10.0.0.4:8076 voter up\n  END 0")
         changes = [change for change, _ in self.coordinator.changes]
         self.assertEqual(changes[0], ChangeMembers(Deed.ADD, "n4", "10.0.0.4:8076"))
         self.assertEqual(changes[1], ChangeMembers(Deed.REMOVE, "n1", force=True))
@@ -26,13 +27,13 @@ class Answers(LineCase):
         """A plan is rows, each under its tag, that close with the revision."""
         self.hold(
             """
-        MEMBER plan remove n1
-          ITEM before
-          ITEM after
+        MEMBER plan add n4 h:1
+          ITEM before: n1 voter
+          ITEM after: n1 voter, n4 voter
           END 0
-        #p MEMBER plan remove n1
-          #p ITEM before
-          #p ITEM after
+        #p MEMBER plan add n4 h:1
+          #p ITEM before: n1 voter
+          #p ITEM after: n1 voter, n4 voter
           #p END 0
         """
         )
@@ -108,5 +109,5 @@ class Rights(GateCase):
         for secret in (b"r", b"w"):
             came = self.client.ask(b"AUTH %b\nMEMBER plan remove n1\n" % secret)
             self.assertIn(b"ERR DENIED", came)
-        self.assertIn(b"\nOK 0", self.client.ask(b"AUTH a\nMEMBER remove n1\n"))
+        self.assertIn(b"\nOK 0", self.client.ask(b"AUTH a\nMEMBER add n4 h:1\n"))
         self.assertEqual(self.coordinator.changes[-1][1].who, "the-admin")
