@@ -1,10 +1,10 @@
 """What a chosen value does to the store: once, in order, the same on every node.
 
-The batches of one node in one of its lives (*incarnation*) are numbered from 1. A batch is
-applied exactly if it is the next one of its origin; a repeated one and one that overtook
-another are passed over, on every node alike. So whatever was retried across a change of
+The batches of one *origin* (a node on its disk) in one of its lives (*incarnation*) are numbered
+from 1. A batch is applied exactly if it is the next one of its origin; a repeated one and one that
+overtook another are passed over, on every node alike. So whatever was retried across a change of
 leader is done at most once, a connection's writes keep their order, and the memory for it
-is one pair of numbers a node. A batch passed over because it came too early is still its
+is one pair of numbers an origin. A batch passed over because it came too early is still its
 origin's to propose again (`coord.replicator.coordinator`).
 """
 
@@ -15,8 +15,9 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
-from coord.commands import CLUSTER, WRITE_KINDS, Caller, Level, Read, Write
+from coord.commands import CLUSTER, WRITE_KINDS, Caller, Level, Read, Roster, Write
 from coord.paxos.durable import Value
+from coord.paxos.membership import Configuration, Member
 from coord.results import Result
 from coord.store.machine import Store
 from coord.wire import values
@@ -42,7 +43,7 @@ _NEVER: Final = Applied(0, 0)
 
 
 class Origins:
-    """The last batch applied of each node."""
+    """The last batch applied of each origin."""
 
     def __init__(self, applied: Iterable[tuple[str, Applied]] = ()) -> None:
         self._applied = dict(applied)
@@ -60,9 +61,9 @@ class Origins:
             self._applied[batch.origin] = Applied(batch.incarnation, batch.number)
         return is_next
 
-    def last(self, node: str) -> Applied:
-        """Return the last batch applied of a node; one of no life where there is none."""
-        return self._applied.get(node, _NEVER)
+    def last(self, origin: str) -> Applied:
+        """Return the last batch applied of an origin; one of no life where there is none."""
+        return self._applied.get(origin, _NEVER)
 
     def known(self) -> tuple[tuple[str, Applied], ...]:
         """Return what has to be kept with an image of the store."""
@@ -114,7 +115,10 @@ class Applier:
         """
         assert slot == self.slot + 1, "slots are applied in order, without gap"
         self.slot = slot
-        if not isinstance(value, bytes) or not value:
+        if isinstance(value, Configuration):
+            self._enrol(value)
+            return None
+        if not value:
             return None
         time_ms, batch = values.decode(value)
         self.time_ms = max(self.time_ms, time_ms)
@@ -129,6 +133,14 @@ class Applier:
             self.store.seal()
         words = batch.commands if batch.origin == FOUNDER else ()
         return Outcome(batch.origin, batch.incarnation, batch.number, is_applied, results, words)
+
+    def _enrol(self, configuration: Configuration) -> None:
+        """Write who the members are; of a cluster's first configurations nothing is known."""
+        members = configuration.members
+        if members:
+            rows = tuple((one.node, _described(one, configuration)) for one in members)
+            self.store.apply(Roster(rows), self.time_ms, CLUSTER)
+            self.store.seal()
 
     def adopt(self, other: Applier) -> None:
         """Go on where ``other`` is, which knows more slots; its store becomes this one's."""
@@ -160,3 +172,9 @@ class Applier:
             for commands, caller in runs
             for one in commands
         ]
+
+
+def _described(member: Member, configuration: Configuration) -> str:
+    """Return what the node of a member under ``/ctl/members`` is to hold."""
+    is_voter = member.node in configuration.voters
+    return member.address if is_voter else f"{member.address} observer"

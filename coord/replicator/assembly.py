@@ -58,6 +58,7 @@ def assemble(
 
     :raises ValueError: when the image that the journal holds is damaged or of a later version.
     """
+    identity = attrs.evolve(identity, disk=recovered.disk)
     loaded = imaging.load(recovered.image, tuning.history_revisions)
     applier, header = loaded.applier, recovered.durable.header
     if loaded.governs and header.chosen < applier.slot:

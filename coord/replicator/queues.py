@@ -138,8 +138,8 @@ class Writes:
     the group which had waited longest in the batch that landed last.
     """
 
-    def __init__(self, node: str, incarnation: int) -> None:
-        self._node = node
+    def __init__(self, origin: str, incarnation: int) -> None:
+        self._origin = origin
         self._incarnation = incarnation
         self._queue: deque[Group] = deque()
         self._queued_commands = 0
@@ -205,7 +205,7 @@ class Writes:
             return None
         writes = tuple(chain.from_iterable(group.writes for group in groups))
         number = self._next_number
-        batch = Batch(self._node, self._incarnation, number, writes, _callers(groups))
+        batch = Batch(self._origin, self._incarnation, number, writes, _callers(groups))
         flight = Flight(number, groups, encode_batch(batch))
         self._flights.append(flight)
         self._next_number += 1
@@ -224,7 +224,7 @@ class Writes:
 
         :raises SetBackError: where the batch is of a life of this node that it knows nothing of.
         """
-        if batch.origin != self._node or batch.incarnation < self._incarnation:
+        if batch.origin != self._origin or batch.incarnation < self._incarnation:
             return None
         flight = self._flights[0] if self._flights else None
         if batch.incarnation > self._incarnation or flight is None:
@@ -235,7 +235,7 @@ class Writes:
 
     def landed(self, outcome: Outcome) -> list[Call] | None:
         """Take note of an outcome; the calls that answer, or None if it was not the next."""
-        if outcome.origin != self._node or outcome.incarnation != self._incarnation:
+        if outcome.origin != self._origin or outcome.incarnation != self._incarnation:
             return []
         if outcome.is_applied:
             flight = self._flights.popleft()

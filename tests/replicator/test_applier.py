@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from coord.commands import CLUSTER, Caller, Get, Lapse, Read, Set, Stat, Write
-from coord.paxos.membership import Configuration
+from coord.commands import CLUSTER, Caller, Genesis, Get, Lapse, Read, Set, Stat, Walk, Write
+from coord.paxos.membership import Configuration, Member
 from coord.replicator.applier import FOUNDER, Applied, Applier, Origins, Run
-from coord.results import Facts, Value, Written
+from coord.results import Facts, Row, Rows, Value, Written
 from coord.store.machine import Store
 from coord.wire.values import Batch, encode_batch, stamp
 
@@ -207,3 +207,55 @@ class Applying(SynchronousTestCase):
         """A value that is no batch is not passed over in silence."""
         for slot, junk in enumerate((b"short", b"12345678junk"), 1):
             self.assertRaises(ValueError, self.applier.apply, slot, junk, Nobody())
+
+
+class Members(SynchronousTestCase):
+    """What a configuration does to the store."""
+
+    def setUp(self) -> None:
+        """Begin with a cluster that was founded by two nodes."""
+        self.applier = Applier(Store(), Origins(), 0, 0)
+        genesis = Genesis("c", (("n1", "n1:1"), ("n2", "n2:1")))
+        value = stamp(encode_batch(Batch(FOUNDER, 0, 0, (genesis,))), 1000)
+        self.applier.apply(1, value, Nobody())
+        self.rev = self.applier.store.rev
+
+    def members(self) -> dict[str, bytes]:
+        """Return what stands under ``/ctl/members``."""
+        rows = self.applier.store.answer(Walk("/ctl/members/*"))
+        assert isinstance(rows, Rows)
+        found = (row for row in rows.rows if isinstance(row, Row))
+        return {row.path.removeprefix("/ctl/members/"): row.value for row in found}
+
+    def learn(self, voters: str, learners: str, **members: str) -> int:
+        """Apply a configuration; return how many revisions it made."""
+        before = self.applier.store.rev
+        listed = tuple(Member(node, where) for node, where in sorted(members.items()))
+        named = Configuration(tuple(voters.split()), tuple(learners.split()), listed)
+        self.applier.apply(self.applier.slot + 1, named, Nobody())
+        return self.applier.store.rev - before
+
+    def test_told_in_the_tree(self) -> None:
+        """Who came, went or got a vote is seen under ``/ctl/members``, at one revision."""
+        self.assertEqual(self.learn("n2", "n3", n2="n2:1", n3="n3:2"), 1)
+        self.assertEqual(self.members(), {"n2": b"n2:1", "n3": b"n3:2 observer"})
+        self.assertEqual(self.learn("n2 n3", "", n2="n2:1", n3="n3:2"), 1)
+        self.assertEqual(self.members(), {"n2": b"n2:1", "n3": b"n3:2"})
+
+    def test_nothing_new(self) -> None:
+        """A configuration that says of the members what is known makes no revision."""
+        before = self.applier.store.digest
+        self.assertEqual(self.learn("n1 n2", "", n1="n1:1", n2="n2:1"), 0)
+        self.assertEqual(self.applier.store.digest, before)
+
+    def test_first_configuration(self) -> None:
+        """One that says of its members nothing but names, as in old logs, touches nothing."""
+        self.assertEqual(self.learn("n1", ""), 0)
+        self.assertEqual(self.members(), {"n1": b"n1:1", "n2": b"n2:1"})
+
+    def test_stamp(self) -> None:
+        """The change carries the newest time that the log has told, and the cluster's name."""
+        self.learn("n2", "", n2="n2:9")
+        facts = self.applier.store.answer(Stat("/ctl/members/n2"))
+        assert isinstance(facts, Facts)
+        self.assertEqual((facts.modified_ms, facts.version), (1000, 2))
