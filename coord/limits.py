@@ -169,6 +169,11 @@ CLOCK_DRIFT_MAX: Final = 0.02
 """How far two clocks' rates may differ; a lease is used that much shorter."""
 ELECTION_SPREAD_SECONDS: Final = 0.2
 """A candidate waits one lease and a random part of this."""
+FOUNDING_SECONDS: Final = 3.0
+"""How long a node that remembers nothing waits for links with all whom it was told of before it
+stands for election: it may have lost its disk, and one of them know better."""
+WITNESS_SECONDS: Final = 1.0
+"""How often nodes tell and keep what they heard the others say to be on their disks."""
 RETRY_SECONDS: Final = 0.15
 """After this long without an answer a message is sent again."""
 FETCH_AGAIN_SECONDS_MAX: Final = 2.4
@@ -185,6 +190,8 @@ REDIAL_SECONDS_MIN: Final = 0.05
 """The first wait before a peer is dialled again; each failure doubles it."""
 REDIAL_SECONDS_MAX: Final = 1.0
 """The longest such wait: a restarted node is reached about so soon."""
+LATE_DIAL_SECONDS: Final = 1.5
+"""After so long without a link the node that waits to be dialled dials, too: it may not be known."""
 SILENCE_SECONDS: Final = 5.0
 """A link on which nothing came for so long is closed; each end says something every fifth."""
 PARTING_SECONDS: Final = 1.0
@@ -197,6 +204,19 @@ LOG_BYTES_KEPT: Final = 256 * MIB
 """Chosen log kept for peers that were away, beyond what a restart needs."""
 RECENT_BYTES_MAX: Final = 16 * MIB
 """Chosen values kept in memory for peers a little behind."""
+
+DISK_LOOK_SECONDS: Final = 2.0
+"""How often a node whose disk failed looks whether it works again."""
+DISK_LOOK_SECONDS_MAX: Final = 60.0
+"""The same after attempts to write the journal anew that failed: each is as much work as that is
+large, so the pause doubles."""
+DISK_PROBE_BYTES: Final = 1 * MIB
+"""What is written and synced to see whether a disk works, and what must be free beside a copy."""
+DISK_SLOW_SECONDS: Final = 1.0
+"""A disk that has finished nothing for so long though something waits is told of as slow."""
+DISK_PATIENCE_SECONDS: Final = 2.0
+"""After so long a leader with such a disk lets another one lead: its votes are not missed, but
+what waits for its disk fills its memory, and then it proposes nothing more."""
 
 # -- digests -----------------------------------------------------------------------
 COMPARE_SECONDS: Final = 1.0
@@ -267,10 +287,11 @@ assert SKIPPED_BYTES_MAX <= LITERAL_BYTES_MAX
 assert BATCH_BYTES_SOFT + VALUE_BYTES_MAX + LINE_BYTES_MAX < VALUE_OF_SLOT_BYTES_MAX
 assert MESSAGE_BYTES_SOFT + VALUE_OF_SLOT_BYTES_MAX < FRAME_BYTES_MAX
 assert HELLO_BYTES_MAX < PEER_WRITE_BYTES_SOFT < FRAME_BYTES_MAX
-assert REDIAL_SECONDS_MIN <= REDIAL_SECONDS_MAX < SILENCE_SECONDS
+assert REDIAL_SECONDS_MIN <= REDIAL_SECONDS_MAX < LATE_DIAL_SECONDS < SILENCE_SECONDS
 assert FRAME_BYTES_MAX <= PEER_QUEUE_BYTES_MAX <= AHEAD_BYTES_MAX
 assert VALUE_OF_SLOT_BYTES_MAX < UNSAVED_BYTES_MAX
 assert BATCHES_IN_FLIGHT <= ALPHA
+assert DISK_SLOW_SECONDS <= DISK_PATIENCE_SECONDS < REQUEST_SECONDS
 assert 2 * COMPARE_SECONDS < COMPARE_PATIENCE_SECONDS
 assert ALPHA < DIGEST_SLOTS < DIGESTS_KEPT
 assert IMAGE_AGAIN_SECONDS < IMAGE_SILENCE_SECONDS < IMAGE_UNLINKED_SECONDS < IMAGE_HELD_SECONDS

@@ -28,6 +28,10 @@ from coord.journal.tables import Identity
 
 FILE_NAME: Final = "coord.db"
 LOCK_NAME: Final = "lock"
+NEW_NAME: Final = f"{FILE_NAME}.new"
+"""A file in the making that is to take the journal's place."""
+RENEWED_NAME: Final = f"{FILE_NAME}.renewed"
+"""Such a file once it is whole and on the disk: what stands beside it is worth nothing any more."""
 APPLICATION_ID: Final = int.from_bytes(b"cord", "big")
 WAL_KEPT_BYTES_MAX: Final = 32 * 1024 * 1024
 """What is left of a write-ahead log that grew beyond it while it could not be reused."""
@@ -43,6 +47,8 @@ def schemas() -> tuple[str, ...]:
 def claim(directory: Path) -> int:
     """Make the directory where it is missing and lock it; return the lock's descriptor.
 
+    What an earlier life was about to put in the journal's place is put there.
+
     :raise InUseError: another process (or another journal of this one) has it.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,7 +58,28 @@ def claim(directory: Path) -> int:
     except OSError:
         os.close(lock)
         raise InUseError(f"{directory} is in use by another process: stop that one first") from None
+    try:
+        put_renewed(directory)
+    except OSError:
+        os.close(lock)
+        raise
     return lock
+
+
+def put_renewed(directory: Path) -> None:
+    """Put a renewed file in the journal's place, if there is one; nobody may have that open.
+
+    Before the file its log has to go: it would be taken for the log of the new one. So from the
+    first step on only the new file counts, whenever this is broken off.
+    """
+    renewed = directory / RENEWED_NAME
+    if renewed.exists():
+        for tail in ("-wal", "-shm", "-journal"):
+            (directory / f"{FILE_NAME}{tail}").unlink(missing_ok=True)
+        sync_names(directory)
+        renewed.rename(directory / FILE_NAME)
+        sync_names(directory)
+    (directory / NEW_NAME).unlink(missing_ok=True)
 
 
 def connect(directory: Path, *, synchronous: str) -> sqlite3.Connection:
@@ -119,12 +146,16 @@ def _identify(
         _check(directory, found, (node, cluster))
     connection.execute("PRAGMA auto_vacuum = 0")
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    # The last life may have ended because a save did not reach the disk. The kernel may have it
+    # still, and would never write it: so what is in the log is written anew, and the log begun
+    # afresh, before anything stands in it behind such a save.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     _upgrade(directory, connection, version, versions)
     found = found or Identity(node, cluster or secrets.token_hex(8), 0, "")
     disk = found.disk or secrets.token_hex(8)
     identity = Identity(found.node, found.cluster, found.incarnation + 1, disk)
     tables.write_identity(connection, identity)
-    _sync_names(directory)
+    sync_names(directory)
     return identity
 
 
@@ -171,7 +202,7 @@ def _upgrade(
         connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT")
 
 
-def _sync_names(directory: Path) -> None:
+def sync_names(directory: Path) -> None:
     """Make the names of the file and of its directory survive a power cut."""
     for folder in (directory, directory.resolve().parent):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

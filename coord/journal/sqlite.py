@@ -57,18 +57,20 @@ def open_journal(
     node: str,
     cluster: str | None = None,
     initial: tuple[Governs, ...],
+    claimed: int | None = None,
 ) -> Journal:
     """Open the journal of ``node`` in ``directory``, making it where there is none. Blocks.
 
     ``cluster`` ``None`` stands for the directory's own, or at first for one made at random.
     ``initial`` are the configurations to begin with where nothing has been saved yet.
+    ``claimed`` is what `claim` returned to who keeps the directory for longer than one journal.
 
     :raise IdentityError: the directory is another node's or another cluster's.
     :raise InUseError: another process has it open.
     :raise SchemaError: a newer coord wrote it.
     :raise CorruptionError: its file is not a journal, or not any more.
     """
-    lock = claim(directory)
+    lock = claim(directory) if claimed is None else os.dup(claimed)
     try:
         identity = identify(directory, node=node, cluster=cluster)
         return Journal(reactor, directory, lock, identity, initial)
@@ -104,6 +106,8 @@ class Journal:
         self._closed = False
         self._failed = False
         self._handed = self._saved = 0
+        self.acknowledged: Save | None = None
+        """The last save that was said to be on the disk."""
         self._writer = Writer(directory, self._tell)
         self._writer.start()
 
@@ -232,8 +236,9 @@ class Journal:
         self._told = False  # before the queue is looked at: what comes later calls again
         while self._news:
             match self._news.popleft():
-                case Saved(ticket=ticket):
+                case Saved(ticket=ticket, last=last):
                     self._saved = ticket
+                    self.acknowledged = last
                     self._of_observer().saved(ticket)
                 case Done(deferred=deferred, result=result):
                     deferred.callback(result)

@@ -272,3 +272,19 @@ def checkpoint(connection: sqlite3.Connection) -> bool:
     """Copy the write-ahead log into the file, waiting for no one; say whether all of it was."""
     _, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     return bool(frames == copied)
+
+
+def slots_from(connection: sqlite3.Connection, slot: int) -> set[int]:
+    """Return the slots from ``slot`` on of which the log has a record."""
+    rows = connection.execute("SELECT slot FROM log WHERE slot >= ?", (slot,))
+    return {found for (found,) in rows}
+
+
+def check_all(connection: sqlite3.Connection) -> None:
+    """Read every record; raise `CorruptionError` where one is damaged."""
+    read_identity(connection)
+    read_image(connection)
+    for record in connection.execute(_READ_LOG, (HEADER_SLOT, END)):
+        _checked(record)
+    for (number,) in connection.execute("SELECT number FROM piece ORDER BY number"):
+        read_piece(connection, number)

@@ -95,9 +95,10 @@ Request: TypeAlias = Save | Work | Reading | _Copied | _Stop
 
 # -- what the reactor is told -------------------------------------------------------
 class Saved(msgspec.Struct, frozen=True):
-    """All saves up to ``ticket`` are on the disk."""
+    """All saves up to ``ticket``, that of the ``last``, are on the disk."""
 
     ticket: int
+    last: Save
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -174,7 +175,7 @@ class Writer:
         saves = [one for one in self._taken if isinstance(one, Save)]
         if saves:
             size_bytes = tables.save(self._connections.saves, saves)
-            self._tell(Saved(saves[-1].ticket))
+            self._tell(Saved(saves[-1].ticket, saves[-1]))
             self._wrote(size_bytes)
         while self._taken:
             self._accept(self._taken[0])

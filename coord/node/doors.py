@@ -38,6 +38,14 @@ class _Vestibule:
         self._what = what
         self.target: IProtocolFactory | None = None
 
+    def lead(self, target: IProtocolFactory | None) -> None:
+        """Lead to another factory, or to none: who comes then is turned away."""
+        former, self.target = self.target, target
+        if target is not None:
+            target.doStart()
+        if former is not None:
+            former.doStop()
+
     def logPrefix(self) -> str:
         """Return what Twisted's own lines in the log call it."""
         return self._what
@@ -47,12 +55,32 @@ class _Vestibule:
 
     def doStop(self) -> None:
         """Let the real factory know that it is over."""
-        if self.target is not None:
-            self.target.doStop()
+        self.lead(None)
 
     def buildProtocol(self, address: IAddress) -> IProtocol | None:
         """Return what the real factory makes; nobody is let in before it is there."""
         return self.target.buildProtocol(address) if self.target is not None else None
+
+
+@implementer(IListeningPort)
+class _Lent:
+    """A port that is the door's: whoever got it gives it back by ``stopListening``."""
+
+    def __init__(self, port: IListeningPort, vestibule: _Vestibule) -> None:
+        self._port = port
+        self._vestibule = vestibule
+
+    def startListening(self) -> None:
+        """Do nothing: the port was taken before."""
+
+    def stopListening(self) -> Deferred[None]:
+        """Let nobody in any more until somebody else listens; the port stays the door's."""
+        self._vestibule.lead(None)
+        return succeed(None)
+
+    def getHost(self) -> IAddress:
+        """Return where it listens."""
+        return self._port.getHost()
 
 
 @implementer(IStreamServerEndpoint)
@@ -101,11 +129,13 @@ class Door:
             )
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """Let ``factory`` answer from now on; fires at once."""
+        """Let ``factory`` answer from now on, in the place of any before it; fires at once.
+
+        The port it fires with goes on being this door's when that listens no more: see `close`.
+        """
         assert self._port is not None, "open() comes first"
-        factory.doStart()
-        self._vestibule.target = factory
-        return succeed(self._port)
+        self._vestibule.lead(factory)
+        return succeed(_Lent(self._port, self._vestibule))
 
     def close(self) -> Deferred[None]:
         """Give the port back; fires when that is done. Harmless where it was never taken."""

@@ -41,6 +41,8 @@ class Faults:
         self._leave = leave
         self._is_broken = False
         self.reason: str | None = None
+        self.disk_failed: Callable[[Exception], None] = lambda _: None
+        """Who hears that a disk has stopped the node, and nothing before that did."""
 
     def guard(self, do: Callable[..., None], *what: object) -> None:
         """Do one thing, unless this node serves no more; a bug in it ends the serving."""
@@ -54,6 +56,18 @@ class Faults:
         """Take part no more, and answer what waits."""
         self.reason = self.reason or " ".join(reason.split())
         self._leave()
+
+    def of_disk(self, error: Exception) -> None:
+        """Take part no more: the disk failed. Who looks after disks hears of it."""
+        is_first = self.reason is None
+        self.withdraw(f"journal: {error}")
+        if is_first:
+            self.disk_failed(error)
+
+    def explain(self, reason: str) -> None:
+        """Say better, or newer, why this node takes part no more."""
+        assert self.reason is not None, "it takes part"
+        self.reason = " ".join(reason.split())
 
     def keep(self, name: str, text: str) -> None:
         """Keep a text for a person; that it cannot be kept stops nothing."""
