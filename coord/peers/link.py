@@ -7,11 +7,15 @@
        | the listener's is of the peer   |
        | that was wanted                 |
        | ------------ Hello -----------> |     the name in it is the dialler's; the cluster,
-       |                                 |     the version, the peer: `Parties.admit`
-       | <----------- Hello ------------ |     the link is up here
-       | the link is up here             |
+       |                                 |     the version, the node itself: `Parties.admit`
+       | <----------- Hello ------------ |
+       | the same; the link is up here   |
+       | -------- an empty frame ------> |     the link is up here
        | <========== frames ===========> |
        | <- an empty frame, now and then |     so that silence means trouble
+
+So neither end hears of a link that the other one refuses. A dialler of a version before 5 says
+nothing after its Hello: its link is up with the listener's.
 
 Whoever finds a fault says so in a `Refusal` and closes. Certificates are TLS's own matter:
 its alerts say it.
@@ -23,7 +27,7 @@ and nowhere else.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from typing import Protocol as Interface
 
 import attrs
@@ -42,12 +46,18 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from coord import limits
+from coord.peers.admission import CARDS_SINCE
 from coord.peers.identity import is_peer, names_of
 from coord.peers.refusals import ONE_RELEASE, TEXT_LENGTH_MAX, Refused, explain
+from coord.replicator.interfaces import Card, Unfit, Why
 from coord.wire import peer as wire
 from coord.wire.framing import LENGTH_BYTES, Splitter, pack_length
 from coord.wire.peer import Hello, Refusal
 
+if TYPE_CHECKING:
+    from coord.peers.dialler import Dialler
+
+_WHYS: Final = frozenset(why.value for why in Why)
 _STOPPING: Final = Refused("this node stops", "nothing to do")
 
 
@@ -81,17 +91,28 @@ class Traffic:
     links: int = 0
 
 
+@attrs.frozen
+class Welcome:
+    """What comes of a Hello: who that is, and where to count what goes over its link."""
+
+    card: Card
+    traffic: Traffic
+
+
 class Parties(Interface):
     """Who owns the links of a node."""
 
     def greeting(self, to: str) -> Hello:
         """Return what this node says first to the peer called ``to``."""
 
-    def admit(self, link: Link, hello: Hello) -> Traffic:
+    def admit(self, link: Link, hello: Hello) -> Welcome:
         """Take a link whose other end proved to be ``hello.node``; raises `Refused`."""
 
     def up(self, link: Link) -> None:
-        """Frames can be sent from now on."""
+        """Frames can be sent from now on; raises `Refused` where there is no place any more."""
+
+    def disowned(self, peer: str, unfit: Unfit) -> None:
+        """Hear that ``peer``, which is surely that, does not want this node, and why."""
 
     def received(self, link: Link, frame: bytes) -> None:
         """Take a frame; raises `ValueError` where it is none of a peer's."""
@@ -111,15 +132,23 @@ class Link(Protocol):
     """One end of one connection; ``expected`` is the peer that was dialled, or ``None``.
 
     ``proven`` is who the other end's certificate and Hello say it is, ``None`` until then;
-    ``peer`` is the same from when it was admitted and frames can be sent.
+    ``card`` is what it said of itself, from when it was admitted; ``peer`` is its name from when
+    frames can be sent. ``dialler`` is whose attempt the connection was, where this node dialled.
     """
 
     transport: TLSMemoryBIOProtocol
 
     def __init__(
-        self, parties: Parties, clock: IReactorTime, bounds: Bounds, expected: str | None
+        self,
+        parties: Parties,
+        clock: IReactorTime,
+        bounds: Bounds,
+        expected: str | None,
+        dialler: Dialler | None = None,
     ) -> None:
         self.expected = expected
+        self.dialler = dialler
+        self.card: Card | None = None
         self.proven: str | None = None
         self.peer: str | None = None
         self.incarnation = 0
@@ -131,6 +160,7 @@ class Link(Protocol):
         self._bounds = bounds
         self._splitter = Splitter(limits.HELLO_BYTES_MAX)
         self._verdict: int | None = None
+        self._certified: str | None = None
         self._why: Refused | None = None
         self._deadline: IDelayedCall | None = None
         self._queue: list[bytes] = []
@@ -160,39 +190,64 @@ class Link(Protocol):
         if self.expected is None:
             return
         if not is_peer(self._tls(), self.expected):
-            self._refuse(self._impostor(self.expected))
+            self.refuse(self._impostor(self.expected))
         else:
+            self._certified = self.expected
             self._say(wire.encode(self._parties.greeting(self.expected)))
+
+    def _begin(self, frame: bytes) -> None:
+        """Take a frame that comes before the link is up."""
+        try:
+            if self.card is None:
+                self._greeted(frame)
+            elif wire.is_refusal(frame):
+                self._refused(frame)
+            else:
+                self._up()
+                if frame:
+                    self._take(frame)
+        except Refused as refused:
+            self.refuse(refused)
 
     def _greeted(self, frame: bytes) -> None:
         """Take the first frame."""
+        if wire.is_refusal(frame):
+            self._refused(frame)
+            return
         try:
             greeting = wire.decode_greeting(frame)
-            if isinstance(greeting, Refusal):
-                self._close(_told(greeting))
-            else:
-                self._meet(greeting)
         except ValueError:
-            self._refuse(Refused("its first words were no Hello", ONE_RELEASE))
-        except Refused as refused:
-            self._refuse(refused)
+            raise Refused("its first words were no Hello", ONE_RELEASE) from None
+        assert isinstance(greeting, Hello), "it is no Refusal"
+        self._meet(greeting)
 
     def _meet(self, hello: Hello) -> None:
         """Verify the other end's Hello, answer it where that is still to be done."""
         if self.expected not in (None, hello.node) or not is_peer(self._tls(), hello.node):
             raise self._impostor(hello.node)
-        self.proven, self.incarnation = hello.node, hello.incarnation
-        early, self.traffic = self.traffic, self._parties.admit(self, hello)
+        self.proven = self._certified = hello.node
+        self.incarnation = hello.incarnation
+        welcome = self._parties.admit(self, hello)
+        early, self.traffic = self.traffic, welcome.traffic
         self.traffic.bytes_in += early.bytes_in
         self.traffic.bytes_out += early.bytes_out
-        self.peer = hello.node
-        if self.expected is None:
-            self._say(wire.encode(self._parties.greeting(hello.node)))
+        self.card = welcome.card
+        self._splitter.frame_bytes_max = self._bounds.frame_bytes_max
+        self._say(wire.encode(self._parties.greeting(hello.node)) if self.expected is None else b"")
+        if self.expected is not None or self.card.protocol < CARDS_SINCE:
+            self._up()
+
+    def _up(self) -> None:
+        """Be a link from now on."""
         assert self._deadline is not None
         self._deadline.cancel()
-        self._splitter.frame_bytes_max = self._bounds.frame_bytes_max
+        self.peer = self.proven
         self.transport.registerProducer(self, True)
-        self._parties.up(self)
+        try:
+            self._parties.up(self)
+        except Refused:
+            self.peer = None
+            raise
 
     def _impostor(self, name: str) -> Refused:
         names = names_of(self._tls()) or "nobody"
@@ -213,26 +268,26 @@ class Link(Protocol):
         try:
             frames = self._splitter.feed(data)
         except ValueError as error:
-            self._refuse(Refused(f"it sent {error}", ONE_RELEASE))
+            self.refuse(Refused(f"it sent {error}", ONE_RELEASE))
             return
         for frame in frames:
             if self._why is not None:
                 return
             if self.peer is None:
-                self._greeted(frame)
+                self._begin(frame)
             elif frame:
                 self._take(frame)
 
     def _take(self, frame: bytes) -> None:
         """Hand on a frame of a link that is up."""
         if wire.is_refusal(frame):
-            self._close(_last_words(frame))
+            self._refused(frame)
             return
         self.traffic.frames_in += 1
         try:
             self._parties.received(self, frame)
         except ValueError as error:
-            self._refuse(Refused(f"it sent what is no message ({error})", ONE_RELEASE))
+            self.refuse(Refused(f"it sent what is no message ({error})", ONE_RELEASE))
 
     # -- sending ---------------------------------------------------------------------------
     def send(self, frame: bytes) -> None:
@@ -345,6 +400,11 @@ class Link(Protocol):
             self.flush()
             self._close(_STOPPING)
 
+    def dismiss(self, why: Refused) -> None:
+        """Write what is queued, tell the other end why, and close."""
+        self.flush()
+        self.refuse(why)
+
     def abandon(self, why: Refused) -> None:
         """Close at once; nothing more is sent."""
         self._why = self._why or why
@@ -358,11 +418,24 @@ class Link(Protocol):
             )
         )
 
-    def _refuse(self, why: Refused) -> None:
+    def refuse(self, why: Refused) -> None:
         """Tell the other end why, and part."""
         if self._why is None:
-            self._say(wire.encode_refusal(Refusal(why.text)))
+            self._say(wire.encode_refusal(_in_words(why)))
             self._close(why)
+
+    def _refused(self, frame: bytes) -> None:
+        """Take the other end's last words."""
+        try:
+            refusal = wire.decode_greeting(frame)
+        except ValueError:
+            refusal = Refusal("it did not say why")
+        assert isinstance(refusal, Refusal), "the frame's first bytes are a Refusal's"
+        text = refusal.text[:TEXT_LENGTH_MAX]
+        self._close(Refused(f'it refused us, saying "{text}"', "see there"))
+        if self._certified is not None and refusal.why in _WHYS:
+            unfit = Unfit(Why(refusal.why), refusal.text, refusal.slot)
+            self._parties.disowned(self._certified, unfit)
 
     def _close(self, why: Refused) -> None:
         """Part from the other end; it gets little time to agree."""
@@ -386,15 +459,7 @@ class Link(Protocol):
         self._parties.closed(self, self._why or explain(reason, self._verdict))
 
 
-def _told(refusal: Refusal) -> Refused:
-    return Refused(f'it refused us, saying "{refusal.text[:TEXT_LENGTH_MAX]}"', "see there")
-
-
-def _last_words(frame: bytes) -> Refused:
-    """Return why the other end closes a link that was up."""
-    try:
-        greeting = wire.decode_greeting(frame)
-    except ValueError:
-        greeting = Refusal("it did not say why")
-    assert isinstance(greeting, Refusal), "the mark is a Refusal's"
-    return _told(greeting)
+def _in_words(why: Refused) -> Refusal:
+    """Return what the other end is told."""
+    unfit = why.unfit
+    return Refusal(why.text, unfit.why.value, unfit.slot) if unfit else Refusal(why.text)

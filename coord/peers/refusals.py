@@ -19,6 +19,8 @@ from twisted.internet import error
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from coord.replicator.interfaces import Unfit
+
 REPEAT_SECONDS: Final = 60.0
 """The same complaint about the same peer is written at most this often."""
 COMPLAINTS_MAX: Final = 256
@@ -29,15 +31,19 @@ TEXT_LENGTH_MAX: Final = 300
 
 @attrs.frozen
 class Refused(Exception):
-    """This connection cannot be, or remain, a link: what is wrong, and what to do."""
+    """This connection cannot be, or remain, a link: what is wrong, and what to do.
+
+    ``unfit`` says it to the other node's program, where the node itself is not wanted.
+    """
 
     what: str
     advice: str
+    unfit: Unfit | None = None
 
     @property
     def text(self) -> str:
         """Both, as one line; what came from outside is made printable and short."""
-        line = f"{self.what}; {self.advice}"
+        line = f"{self.what}; {self.advice}" if self.advice else self.what
         return "".join(one if one.isprintable() else "?" for one in line[:TEXT_LENGTH_MAX])
 
 
@@ -47,6 +53,8 @@ _ONE_PORT: Final = "only nodes of the cluster belong on this port"
 _RENEW: Final = "issue a new certificate"
 _CLOCKS: Final = "set the clocks of both machines right"
 
+SPARE: Final = Refused("there is a link already", "nothing to do")
+"""Both nodes dialled: no reason for a line in a log."""
 SILENT: Final = Refused(
     "it closed the connection without a word",
     "its log says why, unless it was just stopped",
@@ -142,6 +150,8 @@ class Complaints:
         ``who`` is a peer, or the host of a stranger; ``where`` its address; ``was_up`` says
         that there was a link, which is lost.
         """
+        if SPARE.what in refused.what:
+            return
         now = self._seconds()
         key = (who, refused.what)
         written = self._written.get(key)

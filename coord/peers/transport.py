@@ -1,10 +1,13 @@
 """All links of one node: provides ``IPeers`` over mutual TLS.
 
 Each pair of nodes has one link. The node whose name sorts first dials it and the other
-listens, so that two never dial each other at the same time and no rule is needed to choose
-between two links. Where the dialler comes again while its old link still seems to be up (it
-restarted, or only its side noticed that the network broke), the new link takes the old one's
-place, unless it is of an earlier life.
+listens, and dials only where it has waited in vain (`coord.peers.peer`). Of two links the one
+that was dialled by the first-named stays, at both ends. Where the same node dials again while its
+old link still seems to be up (it restarted, or only its side noticed that the network broke), the
+new link takes the old one's place, unless it is of an earlier life.
+
+Which nodes get links is said by `Transport.move`, and by who judges their cards
+(`coord.replicator.interfaces.IAdmission`): a node that is fit though nobody named it is a guest.
 
 All frames sent to a peer in one turn of the reactor leave in one write: at the end of the
 turn, or earlier when `Transport.flush` is called. TLS is Twisted's plain
@@ -35,39 +38,27 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from coord import limits
-from coord.names import valid_node_name
-from coord.peers.admission import check_hello, check_place, dials
+from coord.names import valid_address, valid_node_name
+from coord.peers.admission import (
+    CARDS_SINCE,
+    Versions,
+    card_of,
+    check_hello,
+    check_life,
+    dials,
+    not_a_peer,
+    unwanted,
+)
 from coord.peers.dialler import Dialler, Dialling, make_dialler
 from coord.peers.identity import Credentials, CredentialsError, Identity
-from coord.peers.link import Bounds, Link, Traffic
-from coord.peers.refusals import Complaints, Refused, unreachable
+from coord.peers.link import Bounds, Link, Traffic, Welcome
+from coord.peers.peer import Approach, Peer
+from coord.peers.refusals import SPARE, Complaints, Refused, unreachable
 from coord.replicator.interfaces import Card, IAdmission, IPeersObserver, Unfit
-from coord.wire.peer import PROTOCOL, Hello
+from coord.wire.peer import Hello
 
 SILENT_ROUNDS = 5
 """A link is looked at so often within the time for which it may be silent."""
-
-
-@attrs.define
-class Peer:
-    """One of the other nodes: its address, and its link where there is one."""
-
-    name: str
-    address: str
-    link: Link | None = None
-    dialler: Dialler | None = None
-    traffic: Traffic = attrs.field(factory=Traffic)
-
-    def describe(self) -> str:
-        """Return one dense line: who, how, since which life of it, and how much went over."""
-        how = "dialled" if self.dialler else "awaited"
-        link, traffic = self.link, self.traffic
-        state = f"up i={link.incarnation} queue={link.queued_bytes}B" if link else "down"
-        return (
-            f"{self.name} {how} {self.address} {state} links={traffic.links}"
-            f" in={traffic.frames_in}/{traffic.bytes_in}B"
-            f" out={traffic.frames_out}/{traffic.bytes_out}B dropped={traffic.dropped}"
-        )
 
 
 class Transport:
@@ -75,7 +66,7 @@ class Transport:
 
     ``incarnation`` counts the node's lives. ``listen`` is where the peers reach this node;
     ``credentials`` are needed as soon as there are peers. ``endpoint`` makes an endpoint of
-    a peer's address; tests give their own.
+    a peer's address, and ``versions`` are what this release speaks; tests give their own.
 
     :raises CredentialsError: where the credentials do not fit, with one line that says
         what to do; nothing was opened.
@@ -96,6 +87,7 @@ class Transport:
         dice: random.Random,
         bounds: Bounds | None = None,
         endpoint: Callable[[str], IStreamClientEndpoint] | None = None,
+        versions: Versions | None = None,
     ) -> None:
         self.node = node
         self._reactor = reactor
@@ -105,9 +97,9 @@ class Transport:
         self._dice = dice
         self._endpoint = endpoint or self._host_endpoint
         self._listen = serverFromString(reactor, listen) if isinstance(listen, str) else listen
-        self._peers = {
-            name: Peer(name, address) for name, address in sorted(peers.items()) if name != node
-        }
+        self._versions = versions or Versions()
+        self._peers: dict[str, Peer] = {}
+        self._name_peers(peers)
         self._identity = self._load(credentials)
         self._complaints = Complaints(reactor.seconds)
         self._observer: IPeersObserver | None = None
@@ -116,6 +108,8 @@ class Transport:
         self._connections: dict[Link, None] = {}
         self._unflushed: dict[Link, None] = {}
         self._flush_due = False
+        self._parted: list[str] = []
+        self._is_started = False
         self._round: IDelayedCall | None = None
         self._stopped: Deferred[None] | None = None
 
@@ -131,13 +125,26 @@ class Transport:
 
     def move(self, addresses: Mapping[str, str]) -> None:
         """Have links with these nodes (name: ``host:port``) and no others, from now on."""
+        for name in [name for name in self._peers if name not in addresses]:
+            peer = self._peers.pop(name)
+            peer.approach.stop()
+            self._dismiss(peer, Refused(f"{name} is no member any more", f"so {self.node} knows"))
+        self._name_peers(addresses)
+        if self._is_started and self._stopped is None:
+            for peer in self._peers.values():
+                if peer.link is None:
+                    peer.approach.seek()
 
     def cards(self) -> Mapping[str, Card]:
         """Return what each node said to which there is a link, by name."""
-        return {}
+        linked = ((name, peer.link) for name, peer in self._peers.items() if peer.link)
+        return {name: link.card for name, link in linked if link.card}
 
     def part(self, peer: str, unfit: Unfit) -> None:
         """Close the link with ``peer`` and tell it why; no matter where there is none."""
+        if peer in self._peers:
+            self._dismiss(self._peers[peer], unwanted(unfit))
+            self._peers[peer].approach.lost()
 
     def send(self, peer: str, frame: bytes) -> None:
         """Queue a frame; dropped where there is no link or too much is queued."""
@@ -177,8 +184,7 @@ class Transport:
             self._round.cancel()
         for peer in self._peers.values():
             peer.link = None
-            if peer.dialler is not None:
-                peer.dialler.stop()
+            peer.approach.stop()
         for link in list(self._connections):
             link.finish()
         port, self._port = self._port, None
@@ -198,7 +204,10 @@ class Transport:
     # -- for people ------------------------------------------------------------------------
     def describe(self) -> list[str]:
         """Return one line for each peer, by name."""
-        return [peer.describe() for peer in self._peers.values()]
+        return [
+            peer.describe("dialled" if dials(self.node, peer.name) else "awaited")
+            for _, peer in sorted(self._peers.items())
+        ]
 
     def traffic(self) -> dict[str, Traffic]:
         """Return what went to and from each peer so far."""
@@ -224,14 +233,38 @@ class Transport:
     def _dial_all(self, _: None) -> None:
         seconds = self._bounds.silence_seconds / SILENT_ROUNDS
         self._round = self._reactor.callLater(seconds, self._check_links)
-        for peer in self._peers.values():
-            if dials(self.node, peer.name):
-                peer.dialler = self._dialler(peer)
-                peer.dialler.start()
+        self._is_started = True
+        if self._identity is not None:
+            for peer in self._peers.values():
+                peer.approach.seek()
 
-    def _dialler(self, peer: Peer) -> Dialler:
+    def _name_peers(self, addresses: Mapping[str, str]) -> None:
+        """Know the nodes of these addresses; dial them there from now on."""
+        for name, address in sorted(addresses.items()):
+            if name == self.node:
+                continue
+            peer = self._peers.get(name)
+            if peer is None:
+                self._peers[name] = self._make_peer(name, address)
+            elif peer.address != address:
+                peer.address = address
+                peer.approach.stop()
+            self._peers[name].is_guest = False
+
+    def _make_peer(self, name: str, address: str) -> Peer:
+        late_seconds = None if dials(self.node, name) else limits.LATE_DIAL_SECONDS
+        approach = Approach(self._reactor, lambda: self._dialler(peer), late_seconds)
+        peer = Peer(name, address, approach)
+        return peer
+
+    def _dialler(self, peer: Peer) -> Dialler | None:
+        """Return what dials a peer, ``None`` where that makes no sense, as things are."""
+        is_late = not dials(self.node, peer.name)
+        if is_late and 0 < peer.version < CARDS_SINCE:
+            return None  # it would refuse us: nodes of then know one direction only
+        if self._identity is None or not valid_address(peer.address):
+            return None
         endpoint = self._endpoint(peer.address)
-        factory = self._tls(peer.name)
 
         def connect() -> Deferred[IProtocol]:
             attempt: Deferred[IProtocol] = endpoint.connect(factory)
@@ -241,7 +274,7 @@ class Transport:
             if self._stopped is None:
                 self._complaints.about(peer.name, peer.address, unreachable(failure))
 
-        return make_dialler(
+        dialler = make_dialler(
             Dialling(
                 clock=self._reactor,
                 dice=self._dice,
@@ -250,6 +283,8 @@ class Transport:
                 unreachable=complain,
             )
         )
+        factory = self._tls(peer.name, dialler)
+        return dialler
 
     def _host_endpoint(self, address: str) -> IStreamClientEndpoint:
         host, _, port = address.rpartition(":")
@@ -257,16 +292,16 @@ class Transport:
             self._reactor, host.strip("[]"), int(port), timeout=self._bounds.dial_seconds
         )
 
-    def _tls(self, expected: str | None) -> TLSMemoryBIOFactory:
+    def _tls(self, expected: str | None, dialler: Dialler | None = None) -> TLSMemoryBIOFactory:
         """Return what makes links: ``expected`` is who is dialled, ``None`` for listening."""
         assert self._identity is not None, "there are peers, so there are credentials"
         factory = TLSMemoryBIOFactory(
-            self._identity, expected is not None, PeerLinks(self, expected), self._reactor
+            self._identity, expected is not None, PeerLinks(self, expected, dialler), self._reactor
         )
         factory.protocol = TLSMemoryBIOProtocol
         return factory
 
-    def make_link(self, expected: str | None) -> Link | None:
+    def make_link(self, expected: str | None, dialler: Dialler | None) -> Link | None:
         """Return a link for a connection that was just made; ``None`` once stopped."""
         if self._stopped is not None:
             return None
@@ -276,51 +311,91 @@ class Transport:
             ]
             if len(strangers) >= limits.GREETINGS_MAX:
                 strangers[0].abandon(Refused("too many connections without a Hello", "look there"))
-        link = Link(self, self._reactor, self._bounds, expected)
+        link = Link(self, self._reactor, self._bounds, expected, dialler)
         self._connections[link] = None
         return link
 
     # -- Parties: what links tell ------------------------------------------------------------
     def greeting(self, to: str) -> Hello:
         """Return this node's Hello."""
-        return Hello(PROTOCOL, self._cluster, self.node, to, self._incarnation)
+        card = self._admission.card() if self._admission else Card(node="", incarnation=0)
+        return Hello(
+            self._versions.oldest,
+            self._cluster,
+            self.node,
+            to,
+            self._incarnation,
+            self._versions.newest,
+            card.disk,
+            card.address,
+            card.promised,
+            card.reach,
+            card.slot,
+            card.is_observer,
+        )
 
-    def admit(self, link: Link, hello: Hello) -> Traffic:
+    def admit(self, link: Link, hello: Hello) -> Welcome:
         """Hold a Hello against what this node knows; raises `Refused`."""
         peer = self._peers.get(hello.node)
-        newest = peer.link.incarnation if peer is not None and peer.link is not None else 0
-        check_hello(self.greeting(hello.node), hello)
-        check_place(
-            self.node,
-            hello,
-            dialled=link.expected is not None,
-            known=peer is not None,
-            newest=newest,
-        )
-        assert peer is not None, "it is known"
-        return peer.traffic
+        if peer is not None and link.expected is None:
+            peer.approach.dialled()
+        card = card_of(hello, check_hello(self.greeting(hello.node), hello))
+        if self._admission is None:
+            if peer is None:
+                raise not_a_peer(self.node, hello.node)
+        elif unfit := self._admission.judge(card):
+            raise unwanted(unfit)
+        if peer is None:
+            peer = self._peers[hello.node] = self._make_peer(hello.node, card.address)
+            peer.is_guest = True
+        self._check_place(peer, link, hello.incarnation)
+        return Welcome(card, peer.traffic)
+
+    def _check_place(self, peer: Peer, link: Link, incarnation: int) -> None:
+        """Raise `Refused` where the link that there is has to stay."""
+        if peer.link is None:
+            return
+        check_life(peer.name, incarnation, peer.link.incarnation)
+        ours = dials(self.node, peer.name)
+        is_late, was_late = ((one.expected is not None) != ours for one in (link, peer.link))
+        if is_late and not was_late and incarnation == peer.link.incarnation:
+            raise SPARE
 
     def up(self, link: Link) -> None:
         """Use a link from now on, in the place of an older one."""
         assert link.peer is not None, "its Hello was verified"
-        peer = self._peers[link.peer]
+        assert link.card is not None, "it was admitted"
+        peer = self._peers.get(link.peer)
+        if peer is None:
+            raise not_a_peer(self.node, link.peer)
+        self._check_place(peer, link, link.incarnation)
+        self._tell_parted()
         if peer.link is not None:
             older = peer.link
             self._down(peer)
-            older.abandon(Refused("a newer connection takes its place", "nothing to do"))
-        peer.link = link
+            crossed = (older.expected is None) != (link.expected is None)
+            if crossed and older.incarnation == link.incarnation:
+                older.refuse(SPARE)  # both dialled, and it lives
+            else:
+                older.abandon(Refused("a newer connection takes its place", "nothing to do"))
+        peer.link, peer.version = link, link.card.protocol
         peer.traffic.links += 1
-        if peer.dialler is not None:
-            peer.dialler.up()
+        peer.approach.found(link.dialler)
         self._complaints.forget(peer.name)
         self._log.info(
-            "linked with {peer} ({where}), life {incarnation} of it",
+            "linked with {peer} ({where}), life {incarnation} of it, version {version}",
             peer=peer.name,
             where=link.where,
             incarnation=link.incarnation,
+            version=peer.version,
         )
         if self._observer is not None:
             self._observer.connected(peer.name)
+
+    def disowned(self, peer: str, unfit: Unfit) -> None:
+        """Tell who decides on links that another node does not want this one."""
+        if self._admission is not None and self._stopped is None:
+            self._admission.disowned(peer, unfit)
 
     def received(self, link: Link, frame: bytes) -> None:
         """Hand a frame on; raises `ValueError` where it is none of a peer's."""
@@ -355,19 +430,36 @@ class Transport:
             return
         who = link.proven or link.expected or link.where.rpartition(":")[0]
         self._complaints.about(who, link.where, why, was_up=link.peer is not None)
-        peer = self._peers.get(link.expected or link.peer or "")
-        if peer is None:
-            return
-        if peer.link is link:
+        if link.dialler is not None:
+            link.dialler.lost()
+        peer = self._peers.get(link.proven or "")
+        if peer is not None and peer.link is link:
             self._down(peer)
-        if link.expected is not None and peer.dialler is not None:
-            peer.dialler.lost()
+            peer.approach.lost()
+        if peer is not None and peer.is_guest and peer.link is None:
+            peer.approach.stop()
+            del self._peers[peer.name]
 
     # -- turns and rounds --------------------------------------------------------------------
     def _down(self, peer: Peer) -> None:
         peer.link = None
         if self._observer is not None:
             self._observer.disconnected(peer.name)
+
+    def _dismiss(self, peer: Peer, why: Refused) -> None:
+        """Close the link with a peer, after what is queued; its end is told in the next turn."""
+        link, peer.link = peer.link, None
+        if link is not None:
+            link.dismiss(why)
+            self._parted.append(peer.name)
+            self._reactor.callLater(0, self._tell_parted)
+
+    def _tell_parted(self) -> None:
+        """Tell of links that this node closed by itself, before anything later is told."""
+        parted, self._parted = self._parted, []
+        for name in parted:
+            if self._observer is not None and self._stopped is None:
+                self._observer.disconnected(name)
 
     def _flush_turn(self) -> None:
         self._flush_due = False
@@ -392,10 +484,11 @@ class PeerLinks(Factory):
 
     noisy = False
 
-    def __init__(self, transport: Transport, expected: str | None) -> None:
+    def __init__(self, transport: Transport, expected: str | None, dialler: Dialler | None) -> None:
         self._transport = transport
         self._expected = expected
+        self._dialler = dialler
 
     def buildProtocol(self, address: IAddress | None) -> Link | None:
         """Return the link that a connection was made for; ``None`` closes it."""
-        return self._transport.make_link(self._expected)
+        return self._transport.make_link(self._expected, self._dialler)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from coord.replicator.interfaces import IPeers
+from coord.replicator.interfaces import Card, IPeers, Unfit, Why
+from coord.wire.peer import PROTOCOL
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import SynchronousTestCase as Examination
@@ -46,11 +47,47 @@ class Ear:
         return [what for what, who in self.story if who == peer and what != "frame"]
 
 
+class Judge:
+    """Decides on the links of one node."""
+
+    def __init__(self, name: str) -> None:
+        self.own = Card(node=name, incarnation=1, disk=f"disk of {name}", address=f"{name}:7")
+        self.verdicts: dict[str, Unfit] = {}
+        """Why nodes are not wanted, by their names."""
+        self.seen: list[Card] = []
+        self.refusals: list[tuple[str, Unfit]] = []
+        """Who does not want this node, and why."""
+
+    def card(self) -> Card:
+        """Return what the node says of itself."""
+        return self.own
+
+    def judge(self, card: Card) -> Unfit | None:
+        """Return the verdict that the test has put there."""
+        self.seen.append(card)
+        return self.verdicts.get(card.node)
+
+    def disowned(self, peer: str, unfit: Unfit) -> None:
+        """Note it."""
+        self.refusals.append((peer, unfit))
+
+
+SET_BACK = Unfit(Why.SET_BACK, "its disk was set back", 42)
+
+
 class PeersContract(Examination):
     """The examination; a provider's test case mixes it in and says how its world goes on."""
 
     def node(self, name: str) -> tuple[IPeers, Ear]:
         """Return one of `NODES`, which has been started, and who hears of its links."""
+        raise NotImplementedError
+
+    def judge(self, name: str) -> Judge:
+        """Return who decides on the links of a node."""
+        raise NotImplementedError
+
+    def where(self, *names: str) -> dict[str, str]:
+        """Return where these nodes are."""
         raise NotImplementedError
 
     def pass_time(self, seconds: float) -> None:
@@ -139,3 +176,106 @@ class PeersContract(Examination):
         self.assertEqual(self.node("n2")[1].frames, [("n1", b"good")])
         for name, other in (("n1", "n2"), ("n2", "n1")):
             self.assertEqual(self.node(name)[1].links(other), ["up", "down", "up"])
+
+    def test_cards(self) -> None:
+        """Whoever there is a link with has said of itself what its judge says, and nobody else."""
+        self.assertEqual(self.node("n1")[0].cards(), {})
+        self.pass_time(LONG_SECONDS)
+        for name in NODES:
+            cards = self.node(name)[0].cards()
+            others = set(NODES) - {name}
+            self.assertEqual(set(cards), others)
+            for other in others:
+                said = cards[other]
+                self.assertEqual((said.node, said.disk), (other, f"disk of {other}"))
+                self.assertEqual(said.protocol, PROTOCOL)
+                self.assertIn(said, self.judge(name).seen)
+        self.sever("n1", "n2")
+        self.pass_time(LONG_SECONDS)
+        self.assertEqual(set(self.node("n1")[0].cards()), {"n3"})
+
+    def test_unfit(self) -> None:
+        """A node that is judged unfit gets no link and hears why, whichever of the two it is."""
+        for judging, judged in (("n1", "n2"), ("n3", "n1")):
+            self.judge(judging).verdicts[judged] = SET_BACK
+        self.pass_time(LONG_SECONDS)
+        for judging, judged in (("n1", "n2"), ("n3", "n1")):
+            self.assertNotIn(judged, self.node(judging)[0].connected())
+            self.assertNotIn(judging, self.node(judged)[0].connected())
+            self.assertEqual(self.node(judging)[1].links(judged), [])
+            self.assertEqual(set(self.judge(judged).refusals), {(judging, SET_BACK)})
+        self.assertEqual(self.node("n2")[0].connected(), {"n3"})
+
+    def test_fit_again(self) -> None:
+        """A node that was unfit gets its link once it is fit."""
+        self.judge("n2").verdicts["n1"] = SET_BACK
+        self.pass_time(LONG_SECONDS)
+        self.judge("n2").verdicts.clear()
+        self.pass_time(LONG_SECONDS)
+        self.assertIn("n2", self.node("n1")[0].connected())
+        self.assertIn("n1", self.node("n2")[0].connected())
+
+    def test_part(self) -> None:
+        """A link is closed where its owner says so, the other end is told why, later."""
+        self.pass_time(LONG_SECONDS)
+        peers, ear = self.node("n2")
+        self.judge("n2").verdicts["n1"] = SET_BACK
+        peers.part("n1", SET_BACK)
+        self.assertEqual(ear.links("n1"), ["up"])
+        self.pass_time(LONG_SECONDS)
+        self.assertEqual(ear.links("n1"), ["up", "down"])
+        self.assertEqual(self.node("n1")[1].links("n2")[:2], ["up", "down"])
+        self.assertNotIn("n2", self.node("n1")[0].connected())
+        self.assertIn(("n2", SET_BACK), self.judge("n1").refusals)
+        peers.part("n1", SET_BACK)
+        self.assertEqual(self.node("n3")[1].links("n2"), ["up"])
+
+    def test_part_from_the_fit(self) -> None:
+        """A link that was closed is made anew where nothing speaks against it any more."""
+        self.pass_time(LONG_SECONDS)
+        self.node("n1")[0].part("n2", SET_BACK)
+        self.pass_time(LONG_SECONDS)
+        for name, other in (("n1", "n2"), ("n2", "n1")):
+            self.assertEqual(self.node(name)[1].links(other), ["up", "down", "up"])
+
+    def test_move_away(self) -> None:
+        """Who is no member any more gets what was queued for it, and no link after that."""
+        self.pass_time(LONG_SECONDS)
+        self.judge("n1").verdicts["n2"] = SET_BACK
+        peers, ear = self.node("n1")
+        peers.send("n2", b"you are out")
+        peers.move(self.where("n1", "n3"))
+        self.pass_time(LONG_SECONDS)
+        self.assertEqual(self.node("n2")[1].frames, [("n1", b"you are out")])
+        self.assertEqual(ear.links("n2"), ["up", "down"])
+        self.assertEqual(ear.links("n3"), ["up"])
+        self.assertEqual(peers.connected(), {"n3"})
+        self.assertNotIn("n1", self.node("n2")[0].connected())
+
+    def test_move_back(self) -> None:
+        """Who is a member again has a link again."""
+        self.pass_time(LONG_SECONDS)
+        for name in ("n1", "n2"):
+            self.node(name)[0].move(self.where("n3"))
+        self.judge("n1").verdicts["n2"] = self.judge("n2").verdicts["n1"] = SET_BACK
+        self.pass_time(LONG_SECONDS)
+        self.assertEqual(self.node("n2")[0].connected(), {"n3"})
+        self.judge("n1").verdicts.clear()
+        self.judge("n2").verdicts.clear()
+        for name in ("n1", "n2"):
+            self.node(name)[0].move(self.where(*NODES))
+        self.pass_time(LONG_SECONDS)
+        for name, other in (("n1", "n2"), ("n2", "n1")):
+            self.assertEqual(self.node(name)[1].links(other), ["up", "down", "up"])
+
+    def test_a_stranger_knocks(self) -> None:
+        """A node that nobody named gets a link where it dials and is found fit."""
+        for name in ("n1", "n2"):
+            self.node(name)[0].move(self.where(*NODES[:2]))
+        self.pass_time(LONG_SECONDS)
+        for name in ("n1", "n2"):
+            self.assertIn("n3", self.node(name)[0].connected())
+            self.assertIn("n3", self.node(name)[0].cards())
+            self.node(name)[0].send("n3", b"welcome")
+        self.pass_time(1.0)
+        self.assertEqual(len(self.node("n3")[1].frames), 2)

@@ -11,10 +11,11 @@ from twisted.logger import LogEvent, LogLevel, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from coord.node.authority import Authority, create_authority, issue
+from coord.peers.admission import Versions
 from coord.peers.identity import Credentials
 from coord.peers.link import Bounds
 from coord.peers.transport import Transport
-from tests.peers.contract import Ear
+from tests.peers.contract import Ear, Judge
 from tests.peers.wires import Wires
 
 ADDRESSES = {"n1": "one:1", "n2": "two:2", "n3": "three:3"}
@@ -36,6 +37,7 @@ class NodesTestCase(SynchronousTestCase):
         self.wires = Wires(self.clock)
         self.nodes: dict[str, Transport] = {}
         self.ears: dict[str, Ear] = {}
+        self.judges: dict[str, Judge] = {}
 
     def credentials(self, name: str, authority: Authority | None = None) -> Credentials:
         """Issue a certificate for a node, of the cluster's CA or another one."""
@@ -50,8 +52,10 @@ class NodesTestCase(SynchronousTestCase):
         peers: dict[str, str] = ADDRESSES,
         credentials: Credentials | None = None,
         bounds: Bounds | None = None,
+        versions: Versions | None = None,
+        judged: bool = False,
     ) -> Transport:
-        """Make a node, and an ear that hears of its links."""
+        """Make a node, an ear that hears of its links, and where wanted a judge of them."""
         node = Transport(
             self.clock,
             node=name,
@@ -63,7 +67,11 @@ class NodesTestCase(SynchronousTestCase):
             dice=random.Random(7),
             bounds=bounds,
             endpoint=self.wires.dialling(name),
+            versions=versions,
         )
+        if judged:
+            self.judges[name] = Judge(name)
+            node.admit_by(self.judges[name])
         self.nodes[name], self.ears[name] = node, Ear()
         node.observe(self.ears[name])
         return node

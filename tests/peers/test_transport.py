@@ -12,7 +12,7 @@ from coord import limits
 from coord.peers.link import Bounds
 from coord.peers.transport import Transport
 from coord.replicator.interfaces import IPeers
-from tests.peers.contract import NODES, Ear, PeersContract
+from tests.peers.contract import NODES, Ear, Judge, PeersContract
 from tests.peers.nodes import ADDRESSES, NodesTestCase, warnings
 from tests.peers.wires import Listening
 
@@ -24,11 +24,19 @@ class TransportContractTests(PeersContract, NodesTestCase):
         """Start three nodes."""
         super().setUp()
         for name in reversed(NODES):
-            self.successResultOf(self.make(name).start())
+            self.successResultOf(self.make(name, judged=True).start())
 
     def node(self, name: str) -> tuple[IPeers, Ear]:
         """Return a node."""
         return self.nodes[name], self.ears[name]
+
+    def judge(self, name: str) -> Judge:
+        """Return a node's judge."""
+        return self.judges[name]
+
+    def where(self, *names: str) -> dict[str, str]:
+        """Return addresses."""
+        return {name: ADDRESSES[name] for name in names}
 
     def pass_time(self, seconds: float) -> None:
         """Let the clock go on."""
@@ -146,8 +154,8 @@ class WritingTests(NodesTestCase):
         self.assertEqual(
             [first.describe(), second.describe()],
             [
-                ["n2 dialled two:2 up i=1 queue=0B links=1 in=0/27B out=1/127B dropped=0"],
-                ["n1 awaited one:1 up i=1 queue=0B links=1 in=1/127B out=0/27B dropped=0"],
+                ["n2 dialled two:2 up i=1 v=5 queue=0B links=1 in=0/36B out=1/140B dropped=0"],
+                ["n1 awaited one:1 up i=1 v=5 queue=0B links=1 in=1/140B out=0/36B dropped=0"],
             ],
         )
         self.wires.sever("n1", "n2")
