@@ -15,9 +15,11 @@ from typing import Any, Final
 
 from coord.node.settings import Refused
 from coord.tools.cli_completion import script
+from coord.tools.cli_member import change_members, change_of
 from coord.tools.cli_transaction import transaction_of
 from coord.tools.cli_words import HOLDING, command_of, lock_path, parser, verb_of
 from coord.tools.init import BadMember, check_clients, make_clients, make_cluster
+from coord.tools.join import join, joining_of
 from coord.tools.reach import reach_of
 from coord.tools.running import DONE, REFUSED, USAGE, Usage, complain, open_streams, run
 from coord.verbs import Value
@@ -57,30 +59,35 @@ def _ask(given: argparse.Namespace) -> int:
 
     reach = reach_of(given, [*(given.server_first or ()), *(given.server or ())])
     value = _checked(given)
+    note = partial(complain, PROGRAM)
 
     async def work(reactor: Any) -> int:
         client = reach.client(reactor, request_seconds=given.request_timeout, once=True)
         try:
             if given.command in HOLDING:
-                return await hold(reactor, client, given, partial(complain, PROGRAM))
-            return await perform(
-                client,
-                given,
-                value,
-                Output(as_json=given.json),
-                partial(complain, PROGRAM),
-                partial(spawn, reactor),
-            )
+                return await hold(reactor, client, given, note)
+            out = Output(as_json=given.json)
+            if given.command == "member":
+                return await change_members(client, given, out, note)
+            if given.command == "join":
+                return await join(client, joining_of(given), out)
+            return await perform(client, given, value, out, note, partial(spawn, reactor))
         finally:
             await client.close()
 
-    return run(PROGRAM, work)
+    return run(PROGRAM, work, (Refused,))
 
 
 def _checked(given: argparse.Namespace) -> bytes | None:
     """Return what is to be written, if anything; raises `Usage` for all that makes no sense."""
     if given.command in HOLDING:
         lock_path(given)
+        return None
+    if given.command == "member":
+        change_of(given)
+        return None
+    if given.command == "join":
+        joining_of(given)
         return None
     if given.command == "txn":
         content = sys.stdin.buffer.read()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
+from coord.wire.line_members import DEEDS
+
 SHELLS: Final = ("bash", "zsh")
 
 _BASH: Final = r"""# Completion of coord for bash: eval "$(coord completion bash)"
@@ -23,6 +25,8 @@ _coord() {
         words=$(coord ls "${above:-/}" 2>/dev/null |
             while IFS= read -r name; do printf '%s\n' "$parent$name"; done)
         compopt -o nospace 2>/dev/null
+    elif [[ ${COMP_WORDS[1]} == member ]]; then
+        words="@CHANGES@ $(coord members 2>/dev/null | cut -f 1)"
     fi
     local IFS=$' \n'
     COMPREPLY=($(compgen -W "$words" -- "$current"))
@@ -46,6 +50,8 @@ _coord() {
         found=(${(f)"$(coord ls "${above:-/}" 2>/dev/null)"})
         compadd -S '' -p "$parent" -- $found
         return
+    elif [[ ${words[2]} == member ]]; then
+        found=(@CHANGES@ ${(f)"$(coord members 2>/dev/null | cut -f 1)"})
     fi
     compadd -- $found
 }
@@ -59,7 +65,14 @@ def script(shell: str, parser: argparse.ArgumentParser) -> str:
     form = '            {}) words="{}" ;;' if shell == "bash" else "            {}) found=({}) ;;"
     options = [form.format(name, " ".join(_options(made))) for name, made in commands.items()]
     text = _BASH if shell == "bash" else _ZSH
-    return text.replace("@COMMANDS@", " ".join(commands)).replace("@OPTIONS@", "\n".join(options))
+    changes = " ".join(["plan", *sorted(DEEDS)])
+    for mark, words in (
+        ("@COMMANDS@", " ".join(commands)),
+        ("@OPTIONS@", "\n".join(options)),
+        ("@CHANGES@", changes),
+    ):
+        text = text.replace(mark, words)
+    return text
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

@@ -128,6 +128,14 @@ class Output:
         for name, text in pairs.items():
             self._line(f"{name:{wide}}  {text}" if wide else f"{name}={text}")
 
+    def lines(self, lines: Sequence[str]) -> None:
+        """Print lines for people as they come."""
+        for line in lines:
+            if self.as_json:
+                self._json({"text": line})
+            else:
+                self._line(line)
+
     # -- rows -----------------------------------------------------------------------------------
     def names(self, names: Sequence[str]) -> None:
         """Print the names of children."""

@@ -84,7 +84,9 @@ def parser() -> argparse.ArgumentParser:
     _add_transaction(commands)
     for name in HOLDING:
         _add_holding(commands, name)
+    _add_member(commands)
     _add_init(commands)
+    _add_join(commands)
     completion = commands.add_parser("completion", help="print a shell's completion for coord")
     completion.add_argument("shell", choices=SHELLS)
     return made
@@ -126,6 +128,26 @@ def _add_transaction(commands: Any) -> None:
         description="A transaction from standard input: lines of SET, ADD, DEL, CHECK and GET as in"
         " the line protocol. All of them are done at one revision, or nothing is.",
         epilog=STATUSES,
+    )
+    _add_shared(made, "server")
+
+
+def _add_member(commands: Any) -> None:
+    made = commands.add_parser(
+        "member",
+        help="change who the cluster's nodes are",
+        description="Change who the cluster's nodes are, one at a time, and return once the cluster"
+        " goes by it: add NAME HOST:PORT, remove NAME, promote NAME (an observer), or replace OLD"
+        " NEW HOST:PORT; plan and these words print what it would come to. Wants an admin's"
+        " secret, or to be on a node's machine.",
+        epilog=STATUSES,
+        usage="coord member [options] [plan] add|remove|promote|replace ...",
+    )
+    made.add_argument("words", nargs="+", metavar="WORD", help=argparse.SUPPRESS)
+    made.add_argument("--observer", action="store_true", help="add: it never votes")
+    made.add_argument("--force", action="store_true", help="also what would lose the quorum")
+    made.add_argument(
+        "--wait", action="store_true", help="add, replace: return when the new node votes"
     )
     _add_shared(made, "server")
 
@@ -250,6 +272,26 @@ def _add_init(commands: Any) -> None:
     )
     init.add_argument("--dir", type=Path, required=True, help="the folder to make them in")
     init.add_argument("--cluster", default="", help="the cluster's name (one made up)")
+
+
+def _add_join(commands: Any) -> None:
+    made = commands.add_parser(
+        "join",
+        help="make the folder of one more node, and add it to a cluster that runs",
+        description="Make DIR/NAME by the CA in DIR/ca, for a node that joins the cluster of the"
+        " servers; make it a member; and print how to start it. To do it again does no harm.",
+        epilog=STATUSES,
+    )
+    made.add_argument(
+        "member", metavar="NAME=HOST:PORT", help="the node, and where the others reach it"
+    )
+    made.add_argument("--dir", type=Path, required=True, help="where coord init made the others")
+    made.add_argument("--observer", action="store_true", help="it never votes")
+    made.add_argument(
+        "--replace", metavar="OLD", help="it takes the vote of OLD, which leaves the cluster"
+    )
+    made.add_argument("--force", action="store_true", help="also what would lose the quorum")
+    _add_shared(made, "server")
 
 
 def command_of(given: argparse.Namespace, value: bytes | None) -> msgspec.Struct:

@@ -18,6 +18,7 @@ from typing import Final
 
 from coord.names import split_address
 from coord.node.authority import (
+    Authority,
     AuthorityError,
     check_client_name,
     create_authority,
@@ -55,19 +56,40 @@ def make_cluster(folder: Path, members: Sequence[str], cluster: str = "") -> lis
     one host get ports of their own for clients. Raises `Refused` before anything is made
     where a folder is there already, and `BadMember` where ``members`` are wrong.
     """
-    nodes = [_member(member) for member in members]
-    _check_distinct(nodes)
+    nodes = [member_of(member) for member in members]
+    check_distinct(nodes)
     cluster = cluster or f"coord-{secrets.token_hex(4)}"
     check_cluster_name(cluster)
     _check_new(folder, [AUTHORITY_FOLDER, *(name for name, _ in nodes)])
     try:
         authority = create_authority(folder / AUTHORITY_FOLDER, f"coord cluster {cluster} CA")
         for name, address in nodes:
-            issue(folder / name, authority, name)
-            issue_listener(folder / name, authority, split_address(address)[0])
+            _issue(folder / name, authority, name, address)
     except AuthorityError as error:
         raise Refused(str(error)) from None
     return [_write_config(folder / name, text) for name, text in _configs(nodes, cluster)]
+
+
+def make_node(
+    folder: Path, name: str, cluster: str, nodes: Sequence[tuple[str, str]], step: int, way: str
+) -> Path:
+    """Make the folder of one more node by the CA of its cluster; return its ``coord.toml``.
+
+    ``nodes`` are name and address of some that are there, and of this one. Its ports for clients
+    are ``step`` above the first; ``way`` is the option that lets it in: ``join`` or ``observer``.
+    Raises `Refused` where there is no CA in ``folder``.
+    """
+    try:
+        authority = load_authority(folder / AUTHORITY_FOLDER)
+        _issue(folder / name, authority, name, dict(nodes)[name])
+    except AuthorityError as error:
+        raise Refused(str(error)) from None
+    return _write_config(folder / name, _config(name, cluster, nodes, step) + _way(way))
+
+
+def _issue(place: Path, authority: Authority, name: str, address: str) -> None:
+    issue(place, authority, name)
+    issue_listener(place, authority, split_address(address)[0])
 
 
 def make_clients(folder: Path, names: Sequence[str]) -> list[Path]:
@@ -97,7 +119,7 @@ def check_clients(folder: Path, names: Sequence[str]) -> None:
     _check_new(folder / CLIENTS_FOLDER, names)
 
 
-def _member(text: str) -> tuple[str, str]:
+def member_of(text: str) -> tuple[str, str]:
     """Return name and address of a node; raises `BadMember`."""
     _, _, port = text.rpartition(":")
     if "=" in text and port.isdecimal() and not 0 < int(port) <= PORT_MAX:
@@ -113,7 +135,7 @@ def _member(text: str) -> tuple[str, str]:
     return name, address
 
 
-def _check_distinct(nodes: Sequence[tuple[str, str]]) -> None:
+def check_distinct(nodes: Sequence[tuple[str, str]]) -> None:
     """Raise `BadMember` where two nodes have one name or one address."""
     names: set[str] = set()
     at: dict[tuple[str, int], str] = {}
@@ -173,6 +195,13 @@ peer = [
 ca = "ca.pem"
 certificate = "node.pem"
 key = "node.key"
+"""
+
+
+def _way(option: str) -> str:
+    return f"""
+# The cluster runs already: this node becomes one of it, and never founds another.
+{option} = true
 """
 
 

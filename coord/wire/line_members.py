@@ -32,7 +32,7 @@ def change(words: Sequence[str], *, force: bool = False, plan: bool = False) -> 
     is_observer = deed is Deed.ADD and len(operands) == 3 and operands.pop().lower() == OBSERVER
     wanted = {Deed.ADD: 2, Deed.REPLACE: 3}.get(deed, 1)
     if len(operands) != wanted or len(words) != 1 + wanted + is_observer:
-        _refuse(f"MEMBER {deed.value} wants {_FORMS[deed]}; HELP MEMBER shows examples")
+        _refuse(f"member {deed.value} wants {_FORMS[deed]}")
     successor, address = "", ""
     if deed is Deed.REPLACE:
         successor = _name(operands[1])
@@ -56,7 +56,7 @@ def words_of(asked: ChangeMembers) -> Sequence[str]:
     if asked.is_observer:
         words.append(OBSERVER)
     if change(words, force=asked.force, plan=asked.plan) != asked:
-        _refuse(f"MEMBER {asked.deed.value} takes {_FORMS[asked.deed]} and nothing more")
+        _refuse(f"member {asked.deed.value} takes {_FORMS[asked.deed]} and nothing more")
     return words
 
 

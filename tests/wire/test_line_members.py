@@ -62,8 +62,8 @@ class Changes(SynchronousTestCase):
     def test_told(self) -> None:
         """What is wrong is told: the forms of the change, or the word that is none."""
         for words, told in (
-            ("add n4", "MEMBER add wants NAME HOST:PORT [observer]"),
-            ("replace n1 n5", "MEMBER replace wants OLD NEW HOST:PORT"),
+            ("add n4", "member add wants NAME HOST:PORT [observer]"),
+            ("replace n1 n5", "member replace wants OLD NEW HOST:PORT"),
             ("remove N1", "'N1' is no name for a node"),
             ("add n4 h", "'h' is not HOST:PORT"),
             ("grow", "wants one of add, remove, promote, replace"),
