@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from coord.limits import HISTORY_REVISIONS, LOG_BYTES_KEPT, RECENT_BYTES_MAX
+from coord.limits import ALPHA, HISTORY_REVISIONS, LOG_BYTES_KEPT, RECENT_BYTES_MAX
 from coord.paths import Glob
 from coord.paxos.durable import Header, Value
 from coord.paxos.membership import Configuration, Governs
@@ -29,6 +29,7 @@ from coord.store.machine import Store
 from coord.store.news import News
 
 CLUSTER: Final = "simulated"
+REMOVED: Final = "removed.txt"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +41,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     history_revisions: int = HISTORY_REVISIONS
     log_bytes_kept: int = LOG_BYTES_KEPT
     """So much is kept in memory, too: who misses more needs an image."""
+    change_seconds: float = 0.0
+    """Members change, and disks are lost, about so often; never where it is 0."""
     network: Mix
     disk: DiskMix
 
@@ -58,24 +61,52 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         aside = random.Random()
         aside.setstate(dice.getstate())
         kept_bytes = aside.choice((LOG_BYTES_KEPT, LOG_BYTES_KEPT, 500, 5_000))
-        return msgspec.structs.replace(drawn, log_bytes_kept=kept_bytes)
+        change_seconds = aside.choice((0.0, 0.0, 1.0, 2.5))
+        return msgspec.structs.replace(
+            drawn, log_bytes_kept=kept_bytes, change_seconds=change_seconds
+        )
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node is told at its first start: who else there is, and how it comes in."""
+
+    others: tuple[str, ...]
+    is_joining: bool = False
+    is_observer: bool = False
+
+    def first(self, name: str) -> Configuration:
+        """Return the configuration that a node of this name begins with."""
+        if self.is_joining or self.is_observer:
+            return Configuration(voters=self.others, learners=(name,))
+        return Configuration(voters=tuple(sorted((*self.others, name))))
 
 
 class SimulatedNode:
     """One machine of the cluster and the node that lives on it, life after life."""
 
-    def __init__(self, cluster: Cluster, name: str, options: Options) -> None:
+    def __init__(self, cluster: Cluster, name: str, options: Options, told: Told) -> None:
         self._cluster = cluster
         self._options = options
         self.name = name
+        self.told = told
         self.machine = Machine(cluster.world, name)
-        governs = Governs(0, Configuration(voters=cluster.names))
-        self.disk = Disk(cluster.world, options.disk, Header(governs=(governs,)))
+        governs = Governs(0, told.first(name))
+        self.disk = Disk(cluster.world, options.disk, Header(governs=(governs,)), name)
         self.process: Process | None = None
         self.disturbed_at: list[float] = []
         self.reports: dict[str, str] = {}
         self._node: Node | None = None
-        self._incarnation = 0
+        self._lives = 0
+
+    @property
+    def address(self) -> str:
+        """Where its peers reach it."""
+        return f"{self.name}:8047"
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it was removed from the cluster, and knows: it does not start any more."""
+        return REMOVED in self.reports
 
     @property
     def is_up(self) -> bool:
@@ -89,13 +120,17 @@ class SimulatedNode:
         return self._node.coordinator
 
     def start(self) -> None:
-        """Begin a life."""
+        """Begin a life, unless the node was removed and says so."""
         assert self.process is None, "the node is up"
         world = self._cluster.world
+        if self.is_out:
+            world.count("starts refused to removed nodes")
+            return
         self.process = process = Process(self.machine)
         journal = self.disk.open(process)
         recovered = journal.recover()
-        self._incarnation = recovered.incarnation
+        self._lives += 1
+        others = self.told.others
         surroundings = Surroundings(
             reactor=process,
             now=process.seconds,
@@ -103,7 +138,7 @@ class SimulatedNode:
             dice=random.Random(world.dice.getrandbits(64)),
             secrets=random.Random(world.dice.getrandbits(64)).randbytes,
             journal=journal,
-            peers=self._cluster.network.join(process),
+            peers=self._cluster.network.join(process, others),
             report=self._keep_report,
         )
         tuning = Tuning(
@@ -115,12 +150,13 @@ class SimulatedNode:
             log_bytes_kept=self._options.log_bytes_kept,
             history_revisions=self._options.history_revisions,
         )
-        addresses = {name: f"{name}:8047" for name in self._cluster.names}
         identity = Identity(
             node=self.name,
             cluster=CLUSTER,
             incarnation=recovered.incarnation,
-            addresses=addresses,
+            addresses={name: f"{name}:8047" for name in sorted((*others, self.name))},
+            is_joining=self.told.is_joining,
+            is_observer=self.told.is_observer,
         )
         self._node = assemble(surroundings, recovered, identity, tuning)
         self._observe(self._node.replicator._applier)
@@ -129,18 +165,20 @@ class SimulatedNode:
 
     def _keep_report(self, name: str, text: str) -> None:
         """Keep what the node found about itself, as files in its directory would."""
-        self._cluster.world.count("nodes stopped by their digests")
+        is_out = name == REMOVED
+        what = "removed nodes that knew" if is_out else "nodes stopped by their digests"
+        self._cluster.world.count(what)
         self._cluster.world.say(f"{self.name} keeps {name}")
         self.reports[name] = text
 
     def _observe(self, applier: Applier) -> None:
         """Let the judges see every slot as it is applied, in whatever way it came."""
-        apply, incarnation, store = applier.apply, self._incarnation, applier.store
+        apply, life, store = applier.apply, self._lives, applier.store
         chronicle, world = self._cluster.chronicle, self._cluster.world
         self._cluster.digests.taken(self.name, applier.slot, store.digest)
 
         def observed(slot: int, value: Value, own: object) -> object:
-            self._cluster.agreement.applied(self.name, incarnation, slot, value)
+            self._cluster.agreement.applied(self.name, life, slot, value)
             outcome = apply(slot, value, own)  # type: ignore[arg-type]
             self._cluster.digests.taken(self.name, slot, store.digest)
             chronicle.applied(store, world.now)
@@ -158,7 +196,7 @@ class SimulatedNode:
         def adopted(other: Applier) -> None:
             adopt(other)
             world.count("images adopted")
-            self._cluster.agreement.adopted(self.name, incarnation, applier.slot)
+            self._cluster.agreement.adopted(self.name, life, applier.slot)
             self._cluster.digests.taken(self.name, applier.slot, store.digest)
 
         applier.adopt = adopted  # type: ignore[method-assign]
@@ -182,6 +220,15 @@ class SimulatedNode:
         self.process = self._node = None
         self.disk.crash()
         self._cluster.crashed(self.name)
+
+    def empty(self, told: Told | None = None) -> None:
+        """Let the machine have an empty directory, and be told so much; the node must be down."""
+        assert self.process is None, "the node is up"
+        self.told = told or self.told
+        self.disk.initial = Header(governs=(Governs(0, self.told.first(self.name)),))
+        self.disk.replace()
+        self.reports.clear()
+        self._cluster.world.say(f"{self.name} has an empty disk")
 
     def _disturb(self) -> None:
         """Note that something happened to it that no program can do anything about."""
@@ -232,6 +279,17 @@ class SimulatedNode:
         assert self._node is not None, "the node is down"
         return self._node.replicator.store
 
+    @property
+    def configuration(self) -> Configuration:
+        """The last configuration that the present life knows."""
+        assert self._node is not None, "the node is down"
+        return self._node.replicator._replica.configuration
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether the present life believes to lead, and serves."""
+        return self.is_up and self.facts()["role"] == "leader"
+
     def describe(self) -> str:
         """Return the node in one line."""
         if self._node is None:
@@ -241,23 +299,65 @@ class SimulatedNode:
 
 
 class Cluster:
-    """All nodes, the network between them, and the judges who watch the log."""
+    """All machines, the network between them, and the judges who watch the log."""
 
     def __init__(self, world: World, options: Options) -> None:
         self.world = world
         self.options = options
-        self.names = tuple(f"n{number}" for number in range(1, options.nodes + 1))
-        self.network = Network(world, self.names, options.network)
+        self.first = tuple(f"n{number}" for number in range(1, options.nodes + 1))
+        self.network = Network(world, self.first, options.network)
         self.agreement = Agreement()
         self.digests = Digests()
         self.chronicle = Chronicle()
-        self.nodes = {name: SimulatedNode(self, name, options) for name in self.names}
+        self.nodes: dict[str, SimulatedNode] = {}
+        self.former: dict[str, SimulatedNode] = {}
+        """Machines that are no more."""
+        for name in self.first:
+            told = Told(others=tuple(one for one in self.first if one != name))
+            self.nodes[name] = SimulatedNode(self, name, options, told)
+        self._machines = max(5, options.nodes)
         self.on_crash: list[Callable[[str], None]] = []
 
     @property
-    def majority(self) -> int:
-        """How many nodes are a quorum."""
-        return len(self.names) // 2 + 1
+    def names(self) -> tuple[str, ...]:
+        """The names of all machines that there are, members or not."""
+        return tuple(self.nodes)
+
+    # -- machines --------------------------------------------------------------------------
+    def add_machine(self, told: Told) -> SimulatedNode:
+        """Have one more machine, of a new name, with an empty disk; it is not started."""
+        self._machines += 1
+        name = f"n{self._machines}"
+        self.network.add(name)
+        node = self.nodes[name] = SimulatedNode(self, name, self.options, told)
+        self.world.say(f"new machine {name}")
+        return node
+
+    def take_away(self, node: SimulatedNode) -> None:
+        """Have a machine no more."""
+        if node.is_up:
+            node.crash()
+        self.former[node.name] = self.nodes.pop(node.name)
+        self.network.remove(node.name)
+        self.world.say(f"{node.name} is taken away")
+
+    # -- members ---------------------------------------------------------------------------
+    def governs(self) -> list[Governs]:
+        """Return all configurations that were ever chosen, and from which slot on each governs."""
+        found = [Governs(0, Configuration(voters=self.first))]
+        chosen = self.agreement.configurations
+        found += [Governs(slot + ALPHA, chosen[slot]) for slot in sorted(chosen)]
+        return found
+
+    @property
+    def configuration(self) -> Configuration:
+        """The last configuration that any node knows to be chosen."""
+        return self.governs()[-1].configuration
+
+    def members(self) -> list[SimulatedNode]:
+        """Return the machines that the last configuration names."""
+        named = self.configuration.nodes
+        return [node for node in self.nodes.values() if node.name in named]
 
     def up(self) -> list[SimulatedNode]:
         """Return the nodes that live, paused or not."""

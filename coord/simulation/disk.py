@@ -52,11 +52,16 @@ class DiskMix(msgspec.Struct, frozen=True, kw_only=True):
 class Disk:
     """The disk of one machine, which outlives its processes."""
 
-    def __init__(self, world: World, mix: DiskMix, initial: Header | None = None) -> None:
+    def __init__(
+        self, world: World, mix: DiskMix, initial: Header | None = None, name: str = "disk"
+    ) -> None:
         self.world = world
         self.mix = mix
+        self.name = name
         self.initial = initial or Header()
-        self.platter = Platter(self.initial)
+        self.platter = Platter(self.initial, f"{name}-1")
+        self.copy: Platter | None = None
+        """What the disk held some time ago."""
         self.slow_until = 0.0
         self.failing = False
         self.ambush: Callable[[], None] | None = None
@@ -77,7 +82,17 @@ class Disk:
     def replace(self) -> None:
         """Have an empty platter, of another name, from the next life on."""
         self._platters += 1
-        self.platter = Platter(self.initial, f"disk-{self._platters}")
+        self.platter = Platter(self.initial, f"{self.name}-{self._platters}")
+        self.copy = None
+
+    def keep_copy(self) -> None:
+        """Copy what the disk holds now, for `set_back`."""
+        self.copy = self.platter.copy()
+
+    def set_back(self) -> None:
+        """Hold, from the next life on, what was copied once, and nothing later."""
+        assert self.copy is not None, "keep_copy() comes first"
+        self.platter = self.copy.copy()
 
     def slow_down(self, seconds: float) -> None:
         """Make every sync that begins within so many seconds a slow one."""

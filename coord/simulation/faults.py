@@ -11,6 +11,8 @@ from typing import Final
 
 from coord.limits import LOG_BYTES_KEPT
 from coord.simulation.cluster import Cluster, SimulatedNode
+from coord.simulation.guarantee import Guarantee
+from coord.simulation.platter import Platter
 
 MENU: Final = (
     ("crash one", 7),
@@ -33,6 +35,12 @@ IMAGE_MENU: Final = (
     ("keep away", 10),
 )
 """What goes wrong besides where logs are short, and who was away needs an image."""
+CHANGE_MENU: Final = (
+    ("copy disk", 8),
+    ("empty disk", 4),
+    ("set back disk", 6),
+)
+"""What goes wrong besides where members change, so that somebody can admit a node anew."""
 PAUSE_SECONDS_MAX: Final = 2.5
 DOWN_SECONDS_MAX: Final = 2.0
 AWAY_SECONDS_MAX: Final = 4.0
@@ -44,12 +52,14 @@ class Faults:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self.guarantee = Guarantee(cluster)
         self._world = cluster.world
         self._dice = cluster.world.dice
         self._stopped = False
-        self._nodes = list(cluster.nodes.values())
         is_short = cluster.options.log_bytes_kept < LOG_BYTES_KEPT
-        self._menu = MENU + IMAGE_MENU if is_short else MENU
+        self._menu = [*MENU, *(IMAGE_MENU if is_short else ())]
+        if cluster.options.change_seconds:
+            self._menu += CHANGE_MENU
         self._deeds = {
             "crash one": self._crash_one,
             "crash in a save": self._crash_in_a_save,
@@ -67,6 +77,9 @@ class Faults:
             "slow disk": self._slow_disk,
             "fail disk": self._fail_disk,
             "step wall clock": self._step_wall_clock,
+            "copy disk": self._copy_disk,
+            "empty disk": self._empty_disk,
+            "set back disk": self._set_back_disk,
         }
 
     def start(self) -> None:
@@ -87,6 +100,11 @@ class Faults:
         self._world.count(f"faults: {name}")
         self.start()
 
+    @property
+    def _nodes(self) -> list[SimulatedNode]:
+        """All machines that there are at the moment."""
+        return list(self._cluster.nodes.values())
+
     # -- nodes -----------------------------------------------------------------------------
     def _any_node(self) -> SimulatedNode | None:
         """Return a node that is up, often the one that leads."""
@@ -106,7 +124,8 @@ class Faults:
         self._world.schedule(delay, None, self._restart, node)
 
     def _restart(self, node: SimulatedNode) -> None:
-        if not self._stopped and not node.is_up:
+        is_there = self._cluster.nodes.get(node.name) is node
+        if not self._stopped and is_there and not node.is_up:
             node.start()
 
     def _crash_one(self) -> None:
@@ -212,7 +231,7 @@ class Faults:
 
     # -- machines --------------------------------------------------------------------------
     def _slow_disk(self) -> None:
-        node = self._dice.choice(list(self._cluster.nodes.values()))
+        node = self._dice.choice(self._nodes)
         self._world.say(f"slow disk {node.name}")
         node.disk.slow_down(self._dice.random() * 2)
 
@@ -231,5 +250,40 @@ class Faults:
             node.start()
 
     def _step_wall_clock(self) -> None:
-        node = self._dice.choice(list(self._cluster.nodes.values()))
+        node = self._dice.choice(self._nodes)
         node.machine.clock.step_wall(self._dice.randrange(-60_000, 60_000))
+
+    # -- disks that are lost -----------------------------------------------------------------
+    def _copy_disk(self) -> None:
+        """Keep a copy of a disk, for the day on which somebody restores it."""
+        self._dice.choice(self._nodes).disk.keep_copy()
+
+    def _empty_disk(self) -> None:
+        members = self._cluster.members()
+        if members:
+            self._lose_disk(self._dice.choice(members), None)
+
+    def _set_back_disk(self) -> None:
+        nodes = [node for node in self._nodes if node.disk.copy is not None]
+        if nodes:
+            node = self._dice.choice(nodes)
+            assert node.disk.copy is not None
+            self._lose_disk(node, node.disk.copy)
+
+    def _lose_disk(self, node: SimulatedNode, instead: Platter | None) -> None:
+        """Crash a node and take its disk from it, where the promise of the cluster bears that."""
+        if node.is_out:
+            return
+        if node.is_up:
+            node.crash()
+        what = "emptied" if instead is None else "set back"
+        if instead is not None and not instead.is_behind(node.disk.platter):
+            what = "copied back in time"
+        elif self.guarantee.may_lose(node, instead):
+            self._world.say(f"the disk of {node.name} is {what}")
+            self.guarantee.lose(node, instead)
+        else:
+            what = "spared"
+        self._world.count(f"disks {what}")
+        delay = self._dice.random() ** 2 * DOWN_SECONDS_MAX
+        self._world.schedule(delay, None, self._restart, node)

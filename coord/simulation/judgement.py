@@ -12,6 +12,7 @@ from coord.simulation.checkers import (
     linearizability,
     locks,
     logs,
+    members,
     once,
     revisions,
     sessions,
@@ -23,7 +24,7 @@ from coord.simulation.checkers.watches import Watched
 from coord.simulation.cluster import Cluster
 from coord.simulation.deeds import Ledger
 from coord.simulation.history import History
-from coord.simulation.tally import tally
+from coord.simulation.tally import changes, tally
 
 
 def judge(
@@ -41,14 +42,17 @@ def judge(
     timeline = chronicle.timeline()
     timelines = dict.fromkeys(cluster.names, timeline)
     operations = history.operations
+    machines = {**cluster.nodes, **cluster.former}
     cluster.world.count("operations", len(operations) + len(ledger.deeds))
     cluster.world.count("revisions", timeline.last_rev)
-    for what, number in tally(chronicle, ledger).items():
+    counted = tally(chronicle, ledger) + changes(cluster.governs())
+    for what, number in counted.items():
         cluster.world.count(what, number)
     verdict = linearizability.check(history)
     verdict.violations += [
         *chronicle.violations,
         *_differences(cluster),
+        *members.check(cluster),
         *durability.check(operations, timelines),
         *at_most_once.check(operations, timeline),
         *revisions.check(history, timeline),
@@ -59,7 +63,7 @@ def judge(
         *sessions.check(chronicle, ledger),
         *sessions.untold(chronicle, ledger),
         *sessions.unwarned(
-            chronicle, ledger, {name: node.disturbed_at for name, node in cluster.nodes.items()}
+            chronicle, ledger, {name: node.disturbed_at for name, node in machines.items()}
         ),
         *locks.check(chronicle, ledger),
         *beliefs.check(ledger),
@@ -75,7 +79,7 @@ def judge(
 def left_over(cluster: Cluster) -> list[str]:
     """Return what some node still has of clients that were silent for long enough."""
     found = []
-    for node in cluster.nodes.values():
+    for node in cluster.members():
         store = node.store
         found += sessions.left_over([one.session for one in store.sessions()], "session")
         found += sessions.left_over([one.path for one in store.locks()], "lock")
@@ -87,8 +91,8 @@ def _differences(cluster: Cluster) -> list[str]:
     """Return the nodes whose kept history is not what was written down as it happened."""
     happened = cluster.chronicle.timeline().events
     found = []
-    for name, node in cluster.nodes.items():
+    for node in cluster.members():
         kept = node.timeline().events
         if kept != tuple(event for event in happened if event.rev > node.store.horizon):
-            found.append(f"digests: the history of {name} is not what happened")
+            found.append(f"digests: the history of {node.name} is not what happened")
     return found

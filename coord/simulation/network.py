@@ -12,24 +12,31 @@ by the `Mix`:
 
 Either way no frame outlives its link at the receiver: a hello names the incarnation, so that
 what was sent to an earlier life never reaches a later one.
+
+A link is tried while either end wants it. It carries to each end the other's card, as it was when
+the link was made; an end to whose admission that is not fit ends the link and says why.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from coord.replicator.interfaces import Card, Unfit
 from coord.simulation.world import Process, World
+from coord.wire.peer import PROTOCOL
 
 if TYPE_CHECKING:
-    from coord.replicator.interfaces import Card, IAdmission, IPeersObserver, Unfit
+    from coord.replicator.interfaces import IAdmission, IPeersObserver
 
 Wire = tuple[str, str]
 _OPENED: Final = None
+KNOCK_SECONDS: Final = 1.0
+"""Who was refused, or is not dialled by whom it waits for, tries by itself after so much more."""
 
 
 class Mix(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +81,8 @@ class Link:
         self.queues: dict[str, deque[bytes | None]] = {name: deque() for name in ends}
         """What is on its way to each end; ``None`` is the news that the link is up."""
         self.last_due = dict.fromkeys(ends, 0.0)
+        self.cards = {name: end.card() for name, end in ends.items()}
+        """What each end said of itself when the link was made."""
 
     def other(self, name: str) -> str:
         """Return the name at the other end."""
@@ -92,6 +101,22 @@ class SimulatedPeers:
         self.admission: IAdmission | None = None
         self.links: dict[str, Link] = {}
         """Links that this end believes to be up, by the peer's name."""
+        self.wanted: frozenset[str] = frozenset()
+        """The nodes that it tries to reach, and never ceases to."""
+
+    def card(self) -> Card:
+        """Return what the node says of itself now."""
+        if self.admission is None:
+            return Card(node=self.name, incarnation=1, protocol=PROTOCOL)
+        return msgspec.structs.replace(self.admission.card(), protocol=PROTOCOL)
+
+    def judge(self, card: Card) -> Unfit | None:
+        """Return why there is to be no link with a node that shows this card."""
+        return None if self.admission is None else self.admission.judge(card)
+
+    def may_link(self, peer: str) -> bool:
+        """Say whether a link with ``peer`` would be looked at: strangers are, by an admission."""
+        return peer in self.wanted or self.admission is not None
 
     def observe(self, observer: IPeersObserver) -> None:
         """Say who is told."""
@@ -114,13 +139,21 @@ class SimulatedPeers:
 
     def move(self, addresses: Mapping[str, str]) -> None:
         """Have links with these nodes (name: ``host:port``) and no others, from now on."""
+        self.wanted, before = frozenset(addresses) - {self.name}, self.wanted
+        for peer in sorted(self.links.keys() - self.wanted):
+            self._network.end(self.links[peer])
+        for peer in sorted(self.wanted - before):
+            self._network.dial(self.name, peer)
 
     def cards(self) -> Mapping[str, Card]:
         """Return what each node said to which there is a link, by name."""
-        return {}
+        return {peer: link.cards[peer] for peer, link in self.links.items()}
 
     def part(self, peer: str, unfit: Unfit) -> None:
         """Close the link with ``peer`` and tell it why; no matter where there is none."""
+        link = self.links.get(peer)
+        if link is not None:
+            self._network.turn_away(link, self.name, unfit)
 
     def connected(self) -> frozenset[str]:
         """Return the peers to whom there is a link, as far as this end knows."""
@@ -132,7 +165,7 @@ class Network:
 
     def __init__(self, world: World, names: tuple[str, ...], mix: Mix) -> None:
         self._world = world
-        self._names = names
+        self._names = self._first = names
         self.mix = mix
         self._cut: set[Wire] = set()
         self._ends: dict[str, SimulatedPeers] = {}
@@ -140,13 +173,27 @@ class Network:
         self._dialling: set[Wire] = set()
 
     # -- lives ---------------------------------------------------------------------------
-    def join(self, process: Process) -> SimulatedPeers:
-        """Return the links of a new life of a node; they come up from the next instant on."""
+    def add(self, name: str) -> None:
+        """Have one more machine, which all others can reach."""
+        assert name not in self._names, "a name is a machine's for ever"
+        self._names += (name,)
+
+    def remove(self, name: str) -> None:
+        """Have a machine no more; its process has crashed, and is never heard of again."""
+        self._names = tuple(one for one in self._names if one != name)
+        self._ends.pop(name, None)
+
+    def join(self, process: Process, known: Collection[str] = ()) -> SimulatedPeers:
+        """Return the links of a new life of a node; they come up from the next instant on.
+
+        :param known: the nodes that it was told of; those of the first configuration if none.
+        """
         peers = SimulatedPeers(self, process)
+        peers.wanted = frozenset(known or self._first) - {peers.name}
         self._ends[peers.name] = peers
         for name in self._names:
             if name != peers.name:
-                self._dial(peers.name, name)
+                self.dial(peers.name, name)
         return peers
 
     def crashed(self, name: str) -> None:
@@ -187,7 +234,7 @@ class Network:
         pair = _pair(one, other)
         link = self._links.get(pair)
         if link is None:
-            self._dial(one, other)
+            self.dial(one, other)
             return
         for receiver in pair:
             for _ in link.queues[receiver]:
@@ -208,22 +255,26 @@ class Network:
         return (one, other) not in self._cut and (other, one) not in self._cut
 
     # -- links -----------------------------------------------------------------------------
-    def _dial(self, one: str, other: str) -> None:
+    def dial(self, one: str, other: str, pause_seconds: float = 0.0) -> None:
+        """Try, soon or after a pause, to link two nodes if either wants to."""
         pair = _pair(one, other)
         if pair not in self._dialling:
             self._dialling.add(pair)
             delay = self._world.dice.uniform(0.001, self.mix.reconnect_seconds)
-            self._world.schedule(delay, None, self._dialled, pair)
+            end = self._ends.get(pair[0])
+            if end is not None and pair[1] not in end.wanted:
+                pause_seconds = max(pause_seconds, KNOCK_SECONDS)
+            self._world.schedule(delay + pause_seconds, None, self._dialled, pair)
 
     def _dialled(self, pair: Wire) -> None:
         self._dialling.discard(pair)
         ends = {name: self._ends[name] for name in pair if name in self._ends}
         if pair in self._links or len(ends) < 2 or not self.whole(*pair):
             return
-        if any(not end.process.alive for end in ends.values()):
+        if any(not end.process.alive for end in ends.values()) or not _is_wanted(pair, ends):
             return
         if any(end.process.paused for end in ends.values()):
-            self._dial(*pair)
+            self.dial(*pair)
             return
         link = self._links[pair] = Link(ends)
         self._world.count("links made")
@@ -235,14 +286,32 @@ class Network:
             self._world.count("links given up")
             self._end(pair, link)
 
-    def _end(self, pair: Wire, link: Link) -> None:
+    def end(self, link: Link) -> None:
+        """End a link, unless it has ended."""
+        if not link.over:
+            self._end(_pair(*link.ends), link)
+
+    def turn_away(self, link: Link, name: str, unfit: Unfit) -> None:
+        """End a link that one end wants no more, or not at all, and have the other told why."""
+        self._world.count("links refused")
+        self._world.count(f"links refused: {unfit.why.value}")
+        self._world.schedule(0.0, link.ends[name].process, self._closed, link, name)
+        peer = link.other(name)
+        told = link.ends[peer]
+        if (name, peer) not in self._cut and told.admission is not None:
+            disowned = told.admission.disowned
+            self._world.schedule(self._delay(), told.process, disowned, name, unfit)
+        if not link.over:
+            self._end(_pair(*link.ends), link, KNOCK_SECONDS)
+
+    def _end(self, pair: Wire, link: Link, pause_seconds: float = 0.0) -> None:
         """End a link: each end that lives hears of it at a time of its own."""
         link.over = True
         del self._links[pair]
         for name, end in link.ends.items():
             delay = self._world.dice.uniform(0.0, self.mix.notice_seconds)
             self._world.schedule(delay, end.process, self._closed, link, name)
-        self._dial(*pair)
+        self.dial(*pair, pause_seconds)
 
     def _closed(self, link: Link, name: str) -> None:
         """Tell one end that the link is no more, unless it has heard."""
@@ -313,6 +382,10 @@ class Network:
         if link.over:
             return  # it ended before this end had heard of it
         peers, peer = link.ends[name], link.other(name)
+        unfit = peers.judge(link.cards[peer])
+        if unfit is not None:
+            self.turn_away(link, name, unfit)
+            return
         older = peers.links.get(peer)
         if older is not None:
             self._closed(older, name)
@@ -339,3 +412,10 @@ class Network:
 
 def _pair(one: str, other: str) -> Wire:
     return (one, other) if one < other else (other, one)
+
+
+def _is_wanted(pair: Wire, ends: Mapping[str, SimulatedPeers]) -> bool:
+    """Say whether one of two nodes wants a link, and the other would look at it."""
+    one, other = pair
+    wants = other in ends[one].wanted or one in ends[other].wanted
+    return wants and ends[one].may_link(other) and ends[other].may_link(one)

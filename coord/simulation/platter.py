@@ -8,6 +8,7 @@ import msgspec
 
 from coord.journal.errors import CorruptionError
 from coord.paxos.durable import Durable, Header, Save, Value, Vote
+from coord.paxos.membership import Configuration
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _HEADER: Final = msgspec.msgpack.Decoder(Header)
@@ -41,6 +42,33 @@ class Platter:
         self.image: tuple[bytes, ...] = ()
         self._header = _ENCODER.encode(initial)
         self._votes: dict[int, bytes] = {}
+
+    def copy(self) -> Platter:
+        """Return what a copy of the directory would hold, name and all."""
+        copy = Platter(Header(), self.name)
+        copy.incarnation, copy.oldest = self.incarnation, self.oldest
+        copy.image_slot, copy.image = self.image_slot, self.image
+        copy._header, copy._votes = self._header, dict(self._votes)
+        return copy
+
+    @property
+    def header(self) -> Header:
+        """The header that was saved last."""
+        return _HEADER.decode(self._header)
+
+    @property
+    def reach(self) -> int:
+        """The last slot that is chosen, or voted for, as far as is known here."""
+        return max((self.header.chosen, self.image_slot, *self._votes))
+
+    def is_behind(self, other: Platter) -> bool:
+        """Say whether a promise, or a vote, that is on ``other`` is missing here."""
+        return self.header.promised < other.header.promised or self.reach < other.reach
+
+    def configurations(self) -> list[tuple[int, Configuration]]:
+        """Return those voted for that may be chosen, or are, each with its slot."""
+        votes = [_VOTE.decode(one) for one in self._votes.values() if b"configuration" in one]
+        return [(one.slot, one.value) for one in votes if isinstance(one.value, Configuration)]
 
     def write(self, save: Written) -> None:
         """Make one save durable."""

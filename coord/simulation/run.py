@@ -25,6 +25,7 @@ from coord.simulation.disk import DiskFull
 from coord.simulation.faults import Faults
 from coord.simulation.history import History, Operation
 from coord.simulation.network import Mix
+from coord.simulation.operator import Operator
 from coord.simulation.owners import TIMEOUTS_SECONDS, Owner
 from coord.simulation.workload import Client, Watcher
 from coord.simulation.world import World
@@ -36,6 +37,8 @@ IMAGE_SECONDS: Final = 3.0
 """So much more where logs are short: one of the majority may need an image, and first ask one for
 it that stands still."""
 CATCH_UP_SECONDS: Final = 10.0
+MEND_SECONDS: Final = 20.0
+"""What an operator may take to admit all nodes anew whose disks were lost."""
 WATCH_SECONDS: Final = 1.0
 """All the time that watchers get to see the last of it."""
 SILENCE_SECONDS: Final = 2 * max(TIMEOUTS_SECONDS) + EXPIRY_GRACE_SECONDS + 1.0
@@ -99,6 +102,8 @@ class Run:
         self._safety_seconds = safety_seconds
         self._cluster = Cluster(self.world, self.options)
         self._faults = faults(self._cluster)
+        self._guarantee = self._faults.guarantee
+        self._operator = Operator(self._cluster, self._guarantee)
         self.ledger = Ledger()
         self._clients = [
             Client(f"c{n}", self._cluster, self.history, is_guest=n == 0) for n in range(CLIENTS)
@@ -148,15 +153,15 @@ class Run:
             watcher.start()
         self.world.run(until=1.0)
         self._faults.start()
+        self._operator.start()
         self.world.run(until=self.world.now + self._safety_seconds)
         self._faults.stop()
+        self._operator.stop()
 
     def _recover(self) -> bool:
         """Demand progress of a majority, then of all; say whether all came to rest."""
         world, cluster = self.world, self._cluster
-        nodes = list(cluster.nodes.values())
-        world.dice.shuffle(nodes)
-        majority, rest = nodes[: cluster.majority], nodes[cluster.majority :]
+        majority, rest = self._halves()
         world.say(f"liveness: {' '.join(node.name for node in majority)} must make progress")
         for node in rest:
             if node.is_up and not node.is_paused:
@@ -169,18 +174,41 @@ class Run:
         for owner in self._owners:
             owner.stop()
         self._revive(rest)
-        if not self._settle():
+        if not self._mend() or not self._settle():
             return False
         world.say("crash of all at once")
-        for node in nodes:
+        for node in cluster.up():
             node.crash()
-        cluster.start()
+        for node in cluster.members():
+            node.start()
         if not self._settle():
             return False
         if not self._until(SILENCE_SECONDS, self._is_silent):
             self.violations += judgement.left_over(cluster)
         world.run(until=world.now + WATCH_SECONDS)
         return True
+
+    def _halves(self) -> tuple[list[SimulatedNode], list[SimulatedNode]]:
+        """Return who has to make progress alone, and the others."""
+        nodes = list(self._cluster.nodes.values())
+        self.world.dice.shuffle(nodes)
+        majority = self._guarantee.quorum(nodes, all_of_them=not self._operator.is_idle)
+        return majority, [node for node in nodes if node not in majority]
+
+    def _mend(self) -> bool:
+        """Have every member admitted anew whose disk was lost; say whether that came to be."""
+        operator = self._operator
+
+        def is_done() -> bool:
+            if operator.is_idle:
+                operator.mend()
+            return operator.is_idle
+
+        if self._until(MEND_SECONDS, is_done):
+            return True
+        state = self._cluster.describe().replace("\n", "; ")
+        self.violations.append(f"liveness: a change of members was not done: {state}")
+        return False
 
     def _is_silent(self) -> bool:
         """Say whether nothing is left of those who have stopped, on any node."""
@@ -256,7 +284,7 @@ class Run:
 
     def _settle(self) -> bool:
         """Wait until every node has caught up, and no client waits any more."""
-        nodes = self._cluster.nodes.values()
+        nodes = self._cluster.members()
         wanted: dict[str, Set | Get | Sync] = {node.name: Sync() for node in nodes}
         for node in nodes:
             self._probe(node, wanted)
@@ -268,9 +296,10 @@ class Run:
         return False
 
     def _is_settled(self) -> bool:
-        facts = [node.facts() for node in self._cluster.nodes.values()]
+        facts = [node.facts() for node in self._cluster.members() if node.is_up]
         idle = all(client.is_idle for client in self._clients)
-        return idle and len({fact["slot"] for fact in facts}) == 1
+        is_open = any(one.wants_vote for one in self._cluster.configuration.members)
+        return idle and not is_open and len({fact["slot"] for fact in facts}) == 1
 
     # -- judgement -------------------------------------------------------------------------------
     def _judge(self) -> None:

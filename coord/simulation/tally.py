@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from coord.commands import Once, Outcome
 from coord.errors import Aborted, NoEntry, TimedOut
+from coord.paxos.membership import Configuration, Governs
 from coord.results import Granted
 from coord.simulation.chronicle import Chronicle
 from coord.simulation.deeds import Ledger
@@ -49,6 +52,43 @@ def tally(chronicle: Chronicle, ledger: Ledger) -> Counter[str]:
         for one in ledger.deeds
     )
     return +counts
+
+
+def changes(governs: Sequence[Governs]) -> Counter[str]:
+    """Return how often members changed, and in what way."""
+    counts: Counter[str] = Counter()
+    for before, after in pairwise(one.configuration for one in governs):
+        counts["configurations"] += 1
+        is_other = False
+        for what, number in _steps(before, after).items():
+            counts[what] += number
+            is_other = is_other or number > 0
+        counts["configurations that only bind disks"] += not is_other
+    return +counts
+
+
+def _steps(before: Configuration, after: Configuration) -> dict[str, int]:
+    """Return what happened to how many nodes between two configurations."""
+    voted, votes = set(before.voters), set(after.voters)
+    known, knows = set(before.nodes), set(after.nodes)
+    won, lost = votes - voted, voted - votes
+    emptied = [
+        one
+        for one in before.members
+        if one.disk and (new := after.member(one.node)) and not new.disk
+    ]
+    return {
+        "members: joined": len(knows - known),
+        "members: observers joined": sum(
+            not one.wants_vote and one.node not in votes and one.node not in known
+            for one in after.members
+        ),
+        "members: gone": len(known - knows),
+        "members: voters that lost their vote": len(lost),
+        "members: promoted": len(won),
+        "members: swapped": min(len(won), len(lost)),
+        "members: to be admitted on another disk": len(emptied),
+    }
 
 
 def _remembered(ledger: Ledger) -> int:

@@ -1,0 +1,150 @@
+"""What the design promises, known from above: which disk may be lost now, and who must serve.
+
+A disk is *wounded* from when it was emptied or set back until the cluster has admitted it, or what
+took its place, anew. The promise holds while, of every configuration that still matters to a node
+that is behind, a majority of disks is whole; and a wounded disk is known for one by every node
+that could count its votes. So nobody loses a disk here before that is so: the node's name for its
+directory is in the log within seconds of its first link, and what it promised and voted for is
+told to all about once a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from coord.limits import ALPHA
+from coord.paxos.membership import Configuration, Governs
+from coord.simulation.cluster import Cluster, SimulatedNode
+from coord.simulation.platter import Platter
+
+
+class Guarantee:
+    """Knows which disks are wounded, by node: the platter that was lost."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.wounded: dict[str, Platter] = {}
+
+    # -- disks -----------------------------------------------------------------------------
+    def may_lose(self, node: SimulatedNode, instead: Platter | None) -> bool:
+        """Say whether ``node`` may lose its disk now, for an empty one or one set back."""
+        others = [one for one in self._whole() if one is not node]
+        if instead is None and self._could_found(node):
+            return False
+        return self._stands(others) and all(_would_know(one, node, instead) for one in others)
+
+    def _could_found(self, node: SimulatedNode) -> bool:
+        """Say whether, with this one, so many are emptied that they might be a cluster anew.
+
+        A node that was not told to join takes part in founding one, where it reaches nobody that
+        knows better. So many are lost at once only in a cluster that has grown since.
+        """
+        emptied = [self._cluster.nodes[name] for name in self.wounded] + [node]
+        founders = {one.name for one in emptied if not one.told.is_joining}
+        return Configuration(voters=self._cluster.first).is_quorum(founders)
+
+    def may_take_away(self, node: SimulatedNode) -> bool:
+        """Say whether nothing is lost with a machine."""
+        return self._stands([one for one in self._whole() if one is not node])
+
+    def lose(self, node: SimulatedNode, instead: Platter | None) -> None:
+        """Let a node, which is down, have another platter; it must be allowed to."""
+        self.wounded[node.name] = node.disk.platter
+        if instead is None:
+            node.empty()
+        else:
+            node.disk.set_back()
+            node.reports.clear()
+
+    def heal(self) -> None:
+        """Forget the wounds of disks that were admitted anew, and are whole again."""
+        (*_, last) = self._cluster.governs()
+        for name, lost in list(self.wounded.items()):
+            node = self._cluster.nodes.get(name)
+            if node is None or _is_whole_again(node, lost, last):
+                del self.wounded[name]
+
+    def _whole(self) -> list[SimulatedNode]:
+        """Return the machines whose disks hold all that was ever saved on them."""
+        self.heal()
+        nodes = self._cluster.nodes.values()
+        return [one for one in nodes if one.name not in self.wounded and not one.is_out]
+
+    def _stands(self, whole: Sequence[SimulatedNode]) -> bool:
+        """Say whether every configuration that matters has its majority among ``whole``."""
+        names = {one.name for one in whole}
+        configuration = self._cluster.configuration
+        voters = [one for one in whole if one.name in configuration.voters]
+        if not voters:
+            return False
+        least = min(one.disk.platter.header.chosen for one in voters)
+        return all(one.is_quorum(names) for one in self.since(least + 1))
+
+    # -- configurations ----------------------------------------------------------------------
+    def since(self, slot: int) -> list[Configuration]:
+        """Return those that govern ``slot`` or later ones, or may turn out to do so."""
+        governs = self._cluster.governs()
+        later = [one for one in governs if one.slot > slot]
+        before = [one for one in governs if one.slot <= slot]
+        return [one.configuration for one in (before[-1], *later)] + self._open(governs[-1])
+
+    def _open(self, last: Governs) -> list[Configuration]:
+        """Return what somebody voted for, and may be chosen without anybody knowing yet."""
+        found: dict[Configuration, None] = {}
+        for node in self._cluster.nodes.values():
+            for slot, configuration in node.disk.platter.configurations():
+                if slot + ALPHA > last.slot:
+                    found[configuration] = None
+        return list(found)
+
+    # -- who must serve ------------------------------------------------------------------------
+    def quorum(self, nodes: Iterable[SimulatedNode], *, all_of_them: bool) -> list[SimulatedNode]:
+        """Return the first of ``nodes`` that together can do whatever a majority must be able to.
+
+        Learners who are to get their vote are among them: as soon as they have it they count.
+        """
+        configuration = self._cluster.configuration
+        whole = {one.name for one in self._whole()}
+        named = {name for one in self.since(0) for name in one.voters}.union(configuration.nodes)
+        able = [one for one in nodes if one.name in whole & named]
+        chosen: dict[str, SimulatedNode] = {}
+        for node in able:
+            member = configuration.member(node.name)
+            wants_vote = member is not None and member.wants_vote
+            is_voter = node.name in configuration.voters
+            is_missed = is_voter and not configuration.is_quorum(chosen)
+            if all_of_them or wants_vote or is_missed:
+                chosen[node.name] = node
+        for node in able:
+            if not self._serves(list(chosen.values())):
+                chosen[node.name] = node
+        return list(chosen.values())
+
+    def _serves(self, nodes: Sequence[SimulatedNode]) -> bool:
+        least = min((one.disk.platter.header.chosen for one in nodes), default=0)
+        names = {one.name for one in nodes}
+        return all(one.is_quorum(names) for one in self.since(least + 1))
+
+
+def _would_know(knower: SimulatedNode, node: SimulatedNode, instead: Platter | None) -> bool:
+    """Say whether ``knower``, even after a crash, would refuse ``node`` on what it has instead."""
+    header = knower.disk.platter.header
+    if not any(node.name in one.configuration.voters for one in header.governs):
+        return True
+    member = header.governs[-1].configuration.member(node.name)
+    if instead is None:
+        return member is not None and member.disk == node.disk.platter.name
+    seen = next((one for one in getattr(header, "witnessed", ()) if one.node == node.name), None)
+    if seen is None:
+        return False
+    return bool(seen.promised > instead.header.promised or seen.reach > instead.reach)
+
+
+def _is_whole_again(node: SimulatedNode, lost: Platter, last: Governs) -> bool:
+    """Say whether a node's new disk is the one that its membership rests on, and has all of it."""
+    platter = node.disk.platter
+    member = last.configuration.member(node.name)
+    is_admitted = member is not None and member.disk == platter.name != lost.name
+    if last.configuration.voters.count(node.name) == 0:
+        return is_admitted or member is None
+    return is_admitted and platter.header.chosen >= last.slot
