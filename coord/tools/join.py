@@ -17,7 +17,7 @@ import attrs
 
 from coord.client import Member, Verbs
 from coord.commands import ChangeMembers, Deed
-from coord.names import split_address, valid_node_name
+from coord.names import split_address, valid_address, valid_node_name
 from coord.node.settings import LINE_PORT, Refused, parse_member, read_toml, split_endpoint
 from coord.tools.cli_output import Output
 from coord.tools.init import (
@@ -32,7 +32,6 @@ from coord.tools.running import DONE
 
 JOIN: Final = "join"
 OBSERVER: Final = "observer"
-_UNKNOWN: Final = "-"
 
 
 @attrs.frozen(kw_only=True)
@@ -126,12 +125,14 @@ def _is_member(node: Joining, members: Sequence[Member]) -> bool:
 
 def _check(node: Joining, cluster: str, members: Sequence[Member]) -> None:
     """Raise `Refused`, or `BadMember`, where folder, node and cluster do not belong together."""
-    others = [(one.name, one.address) for one in members if one.name not in _leaving(node)]
+    others = _others(node, members)
+    if not others:
+        raise Refused(f"no node of {cluster} can be reached by others: start one --peer-listen")
     if any(one.name == node.name and one.address != node.address for one in members) and (
         node.replaces != node.name
     ):
         raise Refused(f"{node.name} is a member already, at another address: see coord members")
-    check_distinct([*(one for one in others if one[1] != _UNKNOWN), (node.name, node.address)])
+    check_distinct([*others, (node.name, node.address)])
     for made in _made(node.folder):
         if made.cluster != cluster:
             raise Refused(
@@ -141,9 +142,10 @@ def _check(node: Joining, cluster: str, members: Sequence[Member]) -> None:
             _check_own(node, made)
 
 
-def _leaving(node: Joining) -> tuple[str, str]:
-    """Return whose addresses do not count: its own, and that of the node which it replaces."""
-    return (node.name, node.replaces)
+def _others(node: Joining, members: Sequence[Member]) -> list[tuple[str, str]]:
+    """Return where the others are: not it, not the node that it replaces."""
+    here = [one for one in members if one.name not in (node.name, node.replaces)]
+    return [(one.name, one.address) for one in here if valid_address(one.address)]
 
 
 def _check_own(node: Joining, made: Made) -> None:
@@ -155,9 +157,7 @@ def _check_own(node: Joining, made: Made) -> None:
 
 
 def _make(node: Joining, cluster: str, members: Sequence[Member]) -> None:
-    known = [(one.name, one.address) for one in members if one.address != _UNKNOWN]
-    there = [one for one in known if one[0] not in _leaving(node)]
-    nodes = sorted([*there, (node.name, node.address)])
+    nodes = sorted([*_others(node, members), (node.name, node.address)])
     make_node(node.folder, node.name, cluster, nodes, _step(node, members), node.way)
 
 
@@ -171,7 +171,7 @@ def _step(node: Joining, members: Sequence[Member]) -> int:
     here = {
         one.name
         for one in members
-        if one.address != _UNKNOWN and split_address(one.address)[0] == host
+        if valid_address(one.address) and split_address(one.address)[0] == host
     }
     taken = {port - LINE_PORT for one in made.values() for port in _ports(one, host)}
     step = len(here - made.keys() - {node.name})
