@@ -19,6 +19,7 @@ from coord.replicator.digests import Digests
 from coord.replicator.images import Images
 from coord.replicator.interfaces import IPeers
 from coord.replicator.queues import Reads, Writes
+from coord.replicator.saving import Saving
 from coord.replicator.sessions import Sessions
 from coord.results import Items
 
@@ -95,6 +96,7 @@ class Account:
     images: Images
     sessions: Sessions
     digests: Digests
+    saving: Saving
     peers: IPeers
     now: Callable[[], float]
     fault: Callable[[], str | None]
@@ -127,6 +129,8 @@ class Account:
         fault = self.fault()
         if fault is not None:
             return fault
+        if self.saving.is_hung:
+            return f"the disk is {self.saving.describe()}"
         if self.serves():
             return None
         if self.replica.is_leading:
@@ -164,6 +168,7 @@ class Account:
             "elections": replica.elections,
             "images": self.images.imaging.images,
             "image": self.images.receiving.share(),
+            "disk": self.saving.describe(),
             "fault": self.fault() or self._gap_unclosed() or "-",
         }
         return Items(store.rev, tuple(f"{name}={value}" for name, value in facts.items()))
@@ -206,6 +211,7 @@ class Account:
             "watches": store.watch_count,
             "commands_waiting": writes.waiting,
             "waiting_bytes": writes.waiting_bytes,
+            "disk_waits_seconds": self.saving.waits_seconds(),
             "batches_in_flight": len(writes.flights),
             "reads_waiting": self.reads.weight,
             "elections": replica.elections,

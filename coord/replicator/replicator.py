@@ -40,6 +40,7 @@ from coord.replicator.imaging import LogMarks
 from coord.replicator.interfaces import IJournal, IPeers
 from coord.replicator.queues import Call, Group, Reads, Writes
 from coord.replicator.receiving import Adopted
+from coord.replicator.saving import Saving
 from coord.replicator.sessions import Sessions
 from coord.replicator.telling import Announcements, Recalls
 from coord.replicator.tracing import Traces
@@ -95,6 +96,7 @@ class Replicator:
         began_at = now()
         self._request_seconds = tuning.request_seconds
         self.store = applier.store
+        self.saving = Saving(now)
         self._writes = Writes(identity.node, identity.incarnation)
         self._reads = Reads(identity.incarnation << 32)
         self._answers: list[Call] = []
@@ -158,6 +160,7 @@ class Replicator:
             images=self.images,
             sessions=self.sessions,
             digests=self.digests,
+            saving=self.saving,
             peers=self._peers,
             now=self.now,
             fault=lambda: self.faults.reason,
@@ -286,12 +289,13 @@ class Replicator:
 
     def saved(self, ticket: int) -> None:
         """Take note that saves are on the disk."""
+        self.saving.saved(ticket)
         self._take(self._replica.saved, ticket)
 
     def failed(self, error: Exception) -> None:
         """Stop acknowledging: the disk has failed, and what it holds is not known any more."""
         self._log.critical("the journal failed, this node stops serving: {error}", error=error)
-        self.faults.withdraw(f"journal: {error}")
+        self.faults.of_disk(error)
 
     # -- the loop -----------------------------------------------------------------------------
     def _take(self, enter: Callable[..., Effects], *what: object) -> None:
@@ -327,6 +331,7 @@ class Replicator:
         if effects.save is not None:
             if effects.send:
                 self._peers.flush()  # the longer way first: the disk of others
+            self.saving.handed(effects.save.ticket)
             self._journal.save(effects.save)
         for chosen in effects.chosen:
             self._apply(chosen)
@@ -424,7 +429,19 @@ class Replicator:
         self._batches.tick(now)
         self._guard(self._watch_time, now)
         self._guard(self.images.tick, now)
+        self._watch_disk()
         self._take(self._replica.tick)
+
+    def _watch_disk(self) -> None:
+        """Let another node lead where this one's disk hangs, if the others can do without it."""
+        self.saving.tick()
+        if (
+            self.saving.is_hung
+            and self._replica.is_leading
+            and self._replica.configuration.is_quorum(self._peers.connected())
+        ):
+            self._log.warn("leads no more: its disk is {how}", how=self.saving.describe())
+            self._take(self._replica.resign)
 
     def _watch_time(self, now: float) -> None:
         """See to digests and sessions, and propose the end of what has lapsed."""

@@ -33,6 +33,7 @@ GAUGES: Final = {
     "watches": "Watches of clients, consoles and pages",
     "commands_waiting": "Writes that wait for a batch",
     "waiting_bytes": "About how much memory they take",
+    "disk_waits_seconds": "For how long the disk has finished nothing though a save waits",
     "batches_in_flight": "Batches of this node sent and not yet applied",
     "reads_waiting": "Reads that wait for the point to read at",
 }
