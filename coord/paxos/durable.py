@@ -14,6 +14,7 @@ import msgspec
 
 from coord.paxos.ballot import NEVER, Ballot
 from coord.paxos.membership import Configuration, Governs
+from coord.paxos.witness import Witnessed
 
 Value: TypeAlias = bytes | Configuration
 """What a slot holds: opaque bytes (``b""`` does nothing), or a configuration."""
@@ -30,12 +31,14 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
     """The acceptor's state but for its votes.
 
     Every slot up to ``chosen`` is chosen, and where the log holds a vote for such a slot,
-    the value of that vote is the one chosen, whatever its ballot.
+    the value of that vote is the one chosen, whatever its ballot. ``witnessed`` is of no use to
+    this node, but to the others, should one of them lose what it had saved.
     """
 
     promised: Ballot = NEVER
     chosen: int = 0
     governs: tuple[Governs, ...] = ()
+    witnessed: tuple[Witnessed, ...] = ()
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True):

@@ -82,9 +82,19 @@ class Beats:
         if confirmed <= self.confirmed:
             return
         self.confirmed = confirmed
-        self.confirmed_at = self._sent_at[confirmed]
+        self.confirmed_at = self._sent_at.get(confirmed, NO_TIME)  # too old, if it is gone
         for old in [number for number in self._sent_at if number < confirmed]:
             del self._sent_at[old]
+
+    def recount(self, configuration: Configuration, now: float) -> None:
+        """Count anew, as from now on other voters decide who leads.
+
+        What the former confirmed holds nobody of these back. Until they have answered a beat it is
+        taken for granted that they listen, as after phase 1.
+        """
+        self._began_at = now
+        self.confirmed, self.confirmed_at = 0, NO_TIME
+        self.count(configuration)
 
     @property
     def heard_at(self) -> float:

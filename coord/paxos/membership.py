@@ -70,6 +70,7 @@ class Membership:
 
     def __init__(self, governs: Iterable[Governs], alpha: int) -> None:
         self._governs = sorted(governs, key=lambda one: one.slot)
+        self._known = tuple(self._governs)
         self._alpha = alpha
         assert self._governs, "a replica knows who its peers are from the start"
 
@@ -92,18 +93,30 @@ class Membership:
         """The configuration that will be in force once all known ones are."""
         return self._governs[-1].configuration
 
+    @property
+    def knowledge(self) -> int:
+        """The slot from which on the latest configuration that is known governs."""
+        return self._governs[-1].slot
+
     def learn(self, slot: int, configuration: Configuration) -> None:
         """Note that ``configuration`` was chosen in ``slot``; forget those it overtook."""
         if slot + self._alpha > self._governs[-1].slot:  # else known from the disk
             self._governs.append(Governs(slot + self._alpha, configuration))
-        while len(self._governs) > 1 and self._governs[1].slot <= slot:
+            self._known = tuple(self._governs)
+        self.passed(slot)
+
+    def passed(self, slot: int) -> None:
+        """Forget the configurations that govern nothing after ``slot``, which is chosen."""
+        while len(self._governs) > 1 and self._governs[1].slot <= slot + 1:
             del self._governs[0]
+            self._known = tuple(self._governs)
 
     def replace(self, governs: Iterable[Governs]) -> None:
         """Take what another node knows that is further on, as what is known here."""
         self._governs = sorted(governs, key=lambda one: one.slot)
+        self._known = tuple(self._governs)
         assert self._governs, "a replica knows who its peers are"
 
     def known(self) -> tuple[Governs, ...]:
         """Return what has to be kept on disk."""
-        return tuple(self._governs)
+        return self._known

@@ -12,6 +12,7 @@ import msgspec
 
 from coord.paxos.ballot import Ballot
 from coord.paxos.durable import Value, Vote
+from coord.paxos.witness import Witnessed
 
 
 class Canvass(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -100,18 +101,24 @@ class Beat(msgspec.Struct, frozen=True, array_like=True, tag=9):
 
     An acceptor that answers promises no other node anything for one lease from now on
     (Chubby 2.8). Also the way to find out, without leases, whether a leader still is one.
+
+    Now and then it carries what the leader ``witnessed`` of all acceptors, as of the configuration
+    that governs from slot ``knowledge`` on.
     """
 
     ballot: Ballot
     number: int
     chosen: int
+    witnessed: tuple[Witnessed, ...] = ()
+    knowledge: int = 0
 
 
 class BeatAnswer(msgspec.Struct, frozen=True, array_like=True, tag=10):
-    """The answer to the `Beat` with this number."""
+    """The answer to the `Beat` with this number, by a node that has learnt all to ``chosen``."""
 
     ballot: Ballot
     number: int
+    chosen: int = 0
 
 
 class Fetch(msgspec.Struct, frozen=True, array_like=True, tag=11):

@@ -58,6 +58,14 @@ class Candidate:
             self._complete.add(by)
         return promise.until
 
+    def joined(self, by: str) -> None:
+        """Note a promise that came later and held nothing."""
+        self._complete.add(by)
+
+    def missing(self, configuration: Configuration) -> tuple[str, ...]:
+        """Return the voters of a configuration who have not promised everything."""
+        return tuple(node for node in configuration.voters if node not in self._complete)
+
     def has_quorum(self) -> bool:
         """Say whether no older proposal can be chosen any more without being known here."""
         return self.is_preparing and self._is_quorum(self._complete)
@@ -109,16 +117,16 @@ class Slots:
         """Say whether all that an earlier leader may have had chosen is chosen."""
         return chosen >= self.barrier
 
-    def room(self, chosen: int, alpha: int) -> int:
-        """Return how many new values may be proposed now."""
+    def room(self, last: int) -> int:
+        """Return how many new values may be proposed where slots up to ``last`` may be open."""
         if self.next_slot <= self.barrier:
             return 0
-        return chosen + alpha + 1 - self.next_slot
+        return max(0, last + 1 - self.next_slot)
 
-    def refill(self, chosen: int, alpha: int) -> list[Value]:
-        """Return the next values that phase 1 found, as many as may be open."""
-        last = min(self.barrier, chosen + alpha)
-        return [self._found.pop(slot) for slot in range(self.next_slot, last + 1)]
+    def refill(self, last: int) -> list[Value]:
+        """Return the next values that phase 1 found, up to slot ``last``."""
+        until = min(self.barrier, last) + 1
+        return [self._found.pop(slot) for slot in range(self.next_slot, until)]
 
     def open(self, value: Value, configuration: Configuration, now: float) -> int:
         """Open the next slot for ``value`` and return its number."""

@@ -10,28 +10,22 @@ A replica is at once (PMMC 2)
 * an acceptor, always: `coord.paxos.acceptor`, with the lease it granted, `coord.paxos.lease`;
 * a learner, always: `coord.paxos.learner`, which catches up by `coord.paxos.catchup`;
 * nothing more (a follower), or a candidate (`coord.paxos.candidacy`), or a leader
-  (`coord.paxos.leadership`); what these two gather is counted in `coord.paxos.proposer`.
-
-The way to lead: a follower that has heard of no leader for a lease and a random while
-*canvasses*: would you promise me? Acceptors that granted a lease to someone else, or know
-much more of the log, say no, and nothing durable happens. With a quorum of yes it saves its own
-promise of the ballot, then asks for the others' (were it to ask first, crash, and forget, it
-might use the ballot twice). Then it leads until it hears of a higher ballot.
+  (`coord.paxos.leadership`): see `coord.paxos.elections`. What these two gather is counted in
+  `coord.paxos.proposer`.
 
 What depends on a save, to this node itself too, waits in `coord.paxos.outbox` for ``saved``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import assert_never
 
-from coord.limits import MESSAGE_BYTES_SOFT
 from coord.paxos.ballot import NEVER, Ballot
-from coord.paxos.candidacy import Candidacy
 from coord.paxos.catchup import Catchup
 from coord.paxos.durable import Durable, Value, Vote
 from coord.paxos.effects import Effects
+from coord.paxos.elections import Elections
 from coord.paxos.leadership import Leadership
 from coord.paxos.membership import Configuration, Governs
 from coord.paxos.messages import (
@@ -51,10 +45,10 @@ from coord.paxos.messages import (
     Refuse,
     Supply,
 )
-from coord.paxos.patience import Patience
 from coord.paxos.reads import Question
 from coord.paxos.state import State
 from coord.paxos.timing import Dice, Timing
+from coord.paxos.witness import Witnessed
 
 
 class Replica:
@@ -70,12 +64,7 @@ class Replica:
         self._durable = durable
         self._catchup = Catchup()
         self._question: Question | None = None
-        self._candidacy: Candidacy | None = None
-        self._leadership: Leadership | None = None
-        self._followed = NEVER
-        self._highest = durable.header.promised
-        self._patience = Patience(self._state, dice)
-        self.elections = 0
+        self._elections = Elections(self._state, dice, self._ask)
 
     # -- what others may know --------------------------------------------------------
     @property
@@ -99,6 +88,51 @@ class Replica:
         return self._state.membership.known()
 
     @property
+    def is_changing(self) -> bool:
+        """Whether a configuration is under way that does not govern the next slot yet."""
+        if self._leadership is not None:
+            return self._leadership.is_changing
+        return self.knowledge > self.chosen + 1
+
+    @property
+    def knowledge(self) -> int:
+        """The slot from which on the latest configuration that is known governs."""
+        return self._state.membership.knowledge
+
+    @property
+    def is_voter(self) -> bool:
+        """Whether this node votes in any configuration that governs an unchosen slot."""
+        return self._state.is_voter
+
+    @property
+    def promised(self) -> Ballot:
+        """The ballot below which this node accepts nothing, on its disk or on the way there."""
+        return self._acceptor.promised
+
+    @property
+    def reach(self) -> int:
+        """The last slot that this node voted for, or knows to be chosen."""
+        return max(self.chosen, max(self._acceptor.votes, default=0))
+
+    def witness(self, node: str) -> Witnessed:
+        """Return the most that ``node`` is known to have said to be on its disk."""
+        return self._state.witness.of(node)
+
+    @property
+    def progress(self) -> Mapping[str, int]:
+        """How far each node that answers this leader's beats has learnt; empty elsewhere."""
+        return {} if self._leadership is None else self._leadership.progress
+
+    @property
+    def elections(self) -> int:
+        """How often this node stood for election."""
+        return self._elections.count
+
+    @property
+    def _leadership(self) -> Leadership | None:
+        return self._elections.leadership
+
+    @property
     def is_leading(self) -> bool:
         """Whether this node believes that it leads."""
         return self._leadership is not None
@@ -111,23 +145,20 @@ class Replica:
     @property
     def leader(self) -> str | None:
         """Whom this node takes for the leader, None where it knows of none."""
-        if self._leadership is not None:
-            return self.node
-        is_known = self._followed != NEVER and self._patience.is_fresh
-        return self._followed.node if is_known else None
+        return self._elections.leader
 
     @property
     def ballot(self) -> Ballot:
         """The ballot of the leader that this node follows or is; NEVER where it knows none."""
-        return self._followed if self._leadership is None else self._leadership.ballot
+        return self._elections.ballot
 
     @property
     def role(self) -> str:
         """``leader``, ``follower``, ``candidate`` or ``observer``."""
-        if self.node not in self.configuration.voters:
-            return "observer"
         if self._leadership is not None:
             return "leader"
+        if not self.is_voter:
+            return "observer"
         return "candidate" if self.leader is None else "follower"
 
     @property
@@ -200,6 +231,19 @@ class Replica:
         self._leadership.propose(values)
         return self._effects()
 
+    def reconfigure(self, now: float, configuration: Configuration) -> Effects:
+        """Propose a configuration, and with it values that do nothing, so that it governs soon.
+
+        To be asked of a leader that has room and is not changing, of a cluster that was founded.
+        """
+        self._state.now = now
+        assert self._leadership is not None, "ask room first"
+        assert self._leadership.room(), "ask room first"
+        assert not self.is_changing, "one change at a time"
+        assert not self.may_found, "slot 1 founds the cluster"
+        self._leadership.reconfigure(configuration)
+        return self._effects()
+
     def read(self, now: float, number: int) -> Effects:
         """Find the point from which a linearizable read may be answered.
 
@@ -234,14 +278,14 @@ class Replica:
         """Take note that there is no link to ``peer``: if it led, look for another soon."""
         self._state.now = now
         self._state.connected.discard(peer)
-        if self._leadership is None and self._followed.node == peer:
-            self._patience.lost()
+        self._elections.lost(peer)
         return self._effects()
 
     def skip(self, now: float, slot: int, governs: Iterable[Governs], source: str) -> Effects:
         """Go on after ``slot``, whose outcome came from ``source`` and is on the disk."""
         self._state.skip(now, slot, governs)
-        self._lead_no_more(self._followed if self._leadership is None else NEVER)
+        elections = self._elections
+        elections.lead_no_more(elections.followed if elections.leadership is None else NEVER)
         self._catchup.prefer(source)
         self._advance()
         return self._effects()
@@ -249,14 +293,8 @@ class Replica:
     def tick(self, now: float) -> Effects:
         """Take note of the time: beat, send again, stand for election."""
         self._state.now = now
-        if self._leadership is None:
-            if self._patience.is_over:
-                self._canvass()
-        elif self._leadership.is_deaf():
-            self._lead_no_more(NEVER)
-            self._patience.begin()
-        else:
-            self._leadership.tick()
+        self._state.witness.tick(now)
+        self._elections.tick()
         self._fetch()
         if self._question and now - self._question.asked_at > self._timing.retry_seconds:
             self._ask()
@@ -265,9 +303,7 @@ class Replica:
     def resign(self, now: float) -> Effects:
         """Lead no more, and let another be elected first; it finds what is open by its votes."""
         self._state.now = now
-        if self._leadership is not None:
-            self._lead_no_more(NEVER)
-            self._patience.stand_back()
+        self._elections.resign()
         return self._effects()
 
     # -- messages -----------------------------------------------------------------------
@@ -278,7 +314,7 @@ class Replica:
             case Accepted():
                 self._on_accepted(sender, message)
             case Commit():
-                if self._obeys(sender, message.ballot):
+                if self._elections.obeys(sender, message.ballot):
                     self._learner.commit(message.ballot, message.chosen)
                     self._advance()
             case Query():
@@ -297,42 +333,20 @@ class Replica:
             case Supply():
                 self._on_supply(sender, message)
             case Canvass():
-                self._on_canvass(sender, message)
+                self._elections.on_canvass(sender, message)
             case Endorse():
-                self._on_endorse(sender, message)
+                self._elections.endorsed(sender, message)
             case Prepare():
-                self._on_prepare(sender, message)
+                self._elections.on_prepare(sender, message)
             case Promise():
                 self._on_promise(sender, message)
             case Refuse():
-                self._on_refuse(message)
+                self._elections.refused(message)
             case _:
                 assert_never(message)
 
-    def _obeys(self, sender: str, ballot: Ballot) -> bool:
-        """Follow the leader of ``ballot``, unless a higher one is promised."""
-        if ballot.node != sender or not self._acceptor.promise(ballot):
-            if ballot.node == sender:
-                self._to(sender, Refuse(ballot, self._acceptor.promised))
-            return False
-        if ballot.node != self.node:
-            self._follow(ballot)
-        return True
-
-    def _follow(self, ballot: Ballot) -> None:
-        self._patience.heard()
-        if ballot != self._followed or self._leadership is not None or self._candidacy is not None:
-            self._lead_no_more(ballot)
-            self._ask()
-
-    def _lead_no_more(self, followed: Ballot) -> None:
-        """Be a follower: of the leader of ``followed``, or of nobody known."""
-        self._leadership = self._candidacy = None
-        self._followed = followed
-        self._highest = max(self._highest, followed)
-
     def _on_accept(self, sender: str, message: Accept) -> None:
-        if not self._obeys(sender, message.ballot):
+        if not self._elections.obeys(sender, message.ballot):
             return
         if not self._state.has_room(message.slot):
             self._learner.aim(message.chosen)
@@ -346,17 +360,25 @@ class Replica:
         self._advance()
 
     def _on_accepted(self, sender: str, message: Accepted) -> None:
+        self._state.witness.said(sender, message.ballot, message.until - 1)
         leadership = self._leadership
         if leadership is not None and leadership.ballot == message.ballot:
             leadership.accepted(sender, message)
             self._advance()
 
     def _on_beat(self, sender: str, message: Beat) -> None:
-        if self._obeys(sender, message.ballot):
-            self._grant.give(sender, self._state.now + self._timing.lease_seconds)
-            self._to(sender, BeatAnswer(message.ballot, message.number))
-            self._learner.commit(message.ballot, message.chosen)
-            self._advance()
+        state = self._state
+        if not self._elections.obeys(sender, message.ballot):
+            return
+        if message.knowledge == self.knowledge:
+            state.witness.merge(message.witnessed)
+        # Who was made leader by others than those that vote now gets nothing here that was
+        # granted to another: see `coord.paxos.lease`.
+        if state.grant.allows(sender, state.now):
+            state.grant.give(sender, state.now + self._timing.lease_seconds)
+            self._to(sender, BeatAnswer(message.ballot, message.number, self.chosen))
+        self._learner.commit(message.ballot, message.chosen)
+        self._advance()
 
     def _on_supply(self, sender: str, message: Supply) -> None:
         if not message.values:
@@ -370,78 +392,10 @@ class Replica:
             self._learner.learn(slot, value)
         self._advance()
 
-    # -- elections -----------------------------------------------------------------------
-    def _canvass(self) -> None:
-        if self.node not in self.configuration.voters:
-            self._patience.begin()
-            return
-        if not self._grant.allows(self.node, self._state.now):
-            self._patience.until_free()
-            return
-        self.elections += 1
-        ballot = max(self._highest, self._acceptor.promised).after(self.node)
-        self._followed = NEVER
-        self._candidacy = Candidacy(self._state, ballot)
-        self._patience.retry(self._timing.retry_seconds / 2)
-
-    def _on_canvass(self, sender: str, message: Canvass) -> None:
-        promised = self._acceptor.promised
-        is_free = self._grant.allows(sender, self._state.now)
-        knows_enough = message.chosen + self._timing.alpha >= self.chosen
-        helps = is_free and knows_enough and message.ballot > promised
-        self._to(sender, Endorse(message.ballot) if helps else Refuse(message.ballot, promised))
-
-    def _on_endorse(self, sender: str, message: Endorse) -> None:
-        candidacy = self._candidacy
-        if candidacy is None or candidacy.ballot != message.ballot:
-            return
-        if candidacy.endorsed(sender):
-            self._patience.retry(2 * self._timing.retry_seconds)
-
-    def _on_prepare(self, sender: str, message: Prepare) -> None:
-        if sender == self.node:
-            if self._candidacy is not None and self._candidacy.ballot == message.ballot:
-                self._candidacy.prepare()
-            return
-        ballot = message.ballot
-        known = ballot == self._acceptor.promised
-        is_free = known or self._grant.allows(sender, self._state.now)
-        if ballot.node != sender or not is_free or not self._acceptor.promise(ballot):
-            self._to(sender, Refuse(ballot, self._acceptor.promised))
-            return
-        if not known:
-            self._out.save()
-            self._lead_no_more(NEVER)
-            self._highest = max(self._highest, ballot)
-            self._patience.begin()
-        votes, until = self._acceptor.report(message.slot, MESSAGE_BYTES_SOFT)
-        self._out.after_save(sender, Promise(ballot, message.slot, until, self.chosen, votes))
-
     def _on_promise(self, sender: str, message: Promise) -> None:
-        candidacy = self._candidacy
-        if candidacy is not None and candidacy.ballot == message.ballot:
-            candidacy.promised(sender, message)
-            self._lead_if_possible(candidacy)
-
-    def _lead_if_possible(self, candidacy: Candidacy) -> None:
-        if candidacy.is_behind:
-            self._patience.begin()
+        self._state.witness.said(sender, message.ballot)
+        if self._elections.promised(sender, message):
             self._fetch()
-        elif candidacy.has_won:
-            self._candidacy = None
-            self._followed = candidacy.ballot
-            found = candidacy.gathered.found(self.chosen)
-            self._leadership = Leadership(self._state, candidacy.ballot, found)
-            self._ask()
-
-    def _on_refuse(self, message: Refuse) -> None:
-        self._highest = max(self._highest, message.promised)
-        if self._leadership is not None:
-            if message.ballot == self._leadership.ballot and message.promised > message.ballot:
-                self._lead_no_more(NEVER)
-                self._patience.retry(0.0)
-        elif self._candidacy is not None and message.promised > self._candidacy.ballot:
-            self._candidacy = None
 
     # -- reading and learning ----------------------------------------------------------------
     def _ask(self) -> None:
@@ -469,22 +423,20 @@ class Replica:
             self._acceptor.forget(slot)
             self._emit(slot, value)
         if self.chosen != before:
-            if self._leadership is not None:
-                self._leadership.advanced()
-            if self._candidacy is not None:
-                self._lead_if_possible(self._candidacy)
+            self._state.membership.passed(self.chosen)
+            self._elections.advanced()
         self._fetch()
 
     def _emit(self, slot: int, value: Value) -> None:
         if isinstance(value, Configuration):
-            self._state.membership.learn(slot, value)
-            self._out.save()
+            self._state.learnt(slot, value)
         self._out.chosen(slot, value)
 
     def _fetch(self) -> None:
         if self._leadership is not None or not self._learner.is_behind:
             return
-        source = self._candidacy.gathered.source if self._candidacy else self.leader
+        candidacy = self._elections.candidacy
+        source = candidacy.gathered.source if candidacy else self.leader
         source = self._catchup.preferred(self._state.connected) or source
         slot = self.chosen + 1
         if source and source != self.node and self._catchup.wants(source, slot, self._state.now):

@@ -10,14 +10,15 @@ from collections.abc import Iterable, Sequence
 
 from coord.limits import MESSAGE_BYTES_SOFT
 from coord.paxos.acceptor import Acceptor
-from coord.paxos.ballot import Ballot
+from coord.paxos.ballot import NEVER, Ballot
 from coord.paxos.durable import Durable, Header, Value
 from coord.paxos.learner import Learner
 from coord.paxos.lease import Grant, quiet_seconds
-from coord.paxos.membership import Governs, Membership
+from coord.paxos.membership import Configuration, Governs, Membership
 from coord.paxos.messages import Fetch, Message, Supply
 from coord.paxos.outbox import Outbox
 from coord.paxos.timing import Timing
+from coord.paxos.witness import Witness
 
 
 class State:
@@ -36,6 +37,7 @@ class State:
         self.learner = Learner(durable.base, timing.recent_bytes_max)
         quiet = 0.0 if self.is_alone else quiet_seconds(timing.lease_seconds)
         self.grant = Grant(now + quiet)
+        self.witness = Witness(durable.header.witnessed, now)
         self.connected: set[str] = set()
         self.out = Outbox(node)
 
@@ -43,6 +45,19 @@ class State:
     def chosen(self) -> int:
         """The end of the chosen prefix."""
         return self.learner.chosen
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is remembered, though there are others who may remember something."""
+        acceptor = self.acceptor
+        is_fresh = acceptor.promised == NEVER and not acceptor.votes and not self.chosen
+        return is_fresh and not self.is_alone
+
+    @property
+    def is_voter(self) -> bool:
+        """Whether this node votes in any configuration that governs an unchosen slot."""
+        governing = self.membership.since(self.chosen + 1)
+        return any(self.node in one.voters for one in governing)
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -76,7 +91,10 @@ class State:
         for known in [known for known in self.acceptor.votes if known <= slot]:
             self.acceptor.forget(known)
         self.learner.skip(slot)
+        before = self.membership.latest
         self.membership.replace(governs)
+        self.witness.forget(before, self.membership.latest)
+        self.witness.settle(now)
         self.out.save()
 
     def supply(self, peer: str, message: Fetch) -> None:
@@ -92,4 +110,13 @@ class State:
 
     def header(self) -> Header:
         """Return what has to be on the disk beside the votes."""
-        return Header(self.acceptor.promised, self.chosen, self.membership.known())
+        seen = self.witness.known
+        return Header(self.acceptor.promised, self.chosen, self.membership.known(), seen)
+
+    def learnt(self, slot: int, configuration: Configuration) -> None:
+        """Take note that ``configuration`` was chosen in ``slot``, which is the last one chosen."""
+        before = self.membership.latest
+        self.membership.learn(slot, configuration)
+        self.witness.forget(before, self.membership.latest)
+        self.witness.settle(self.now)
+        self.out.save()

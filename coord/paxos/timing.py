@@ -10,6 +10,7 @@ from coord.limits import (
     ALPHA,
     BEAT_SECONDS,
     ELECTION_SPREAD_SECONDS,
+    FOUNDING_SECONDS,
     LEASE_SECONDS,
     RECENT_BYTES_MAX,
     RETRY_SECONDS,
@@ -37,6 +38,7 @@ class Timing:
     retry_seconds: float = RETRY_SECONDS
     leases: bool = True
     alpha: int = ALPHA
+    founding_seconds: float = FOUNDING_SECONDS
     recent_bytes_max: int = RECENT_BYTES_MAX
 
     @classmethod

@@ -203,7 +203,7 @@ class Page(WebCase):
     def test_no_quorum(self) -> None:
         """A node without a quorum still shows what it has, and says so on top."""
         self.write("/a", b"kept")
-        self.nodes["n1"].replicator.account.replica._leadership = None
+        self.nodes["n1"].replicator.account.replica._elections.leadership = None
         self.clock.advance(0)
         _, body = self.load("/", HTML)
         self.assertIn('class="trouble"', body)

@@ -32,6 +32,7 @@ from coord.paxos.membership import Configuration, Governs
 from coord.paxos.messages import Message, Supply
 from coord.paxos.replica import Replica
 from coord.paxos.timing import Timing
+from coord.paxos.witness import Witnessed
 
 LONG_SECONDS = 2.0
 """Longer than any lease, patience or wait of an election."""
@@ -68,6 +69,11 @@ class Disk:
         """Return what a replica starts from."""
         votes = tuple(self.votes[slot] for slot in sorted(self.votes) if slot > self.base)
         return Durable(self.header, votes, self.base)
+
+    def holds(self, slot: int, value: Value) -> bool:
+        """Say whether the value of a slot is there, or what it led to."""
+        vote = self.votes.get(slot)
+        return self.base >= slot or (vote is not None and vote.value == value)
 
     def image(self, slot: int, *, cut: bool = False) -> None:
         """Know by an image all up to ``slot``, and perhaps cut the log there."""
@@ -122,9 +128,9 @@ class Net:
         names = [f"n{number}" for number in range(1, count + 1)]
         learning = tuple(learners)
         voting = tuple(voters) or tuple(name for name in names if name not in learning)
-        configuration = Configuration(voting, learning)
-        self.majority = configuration.majority
-        header = Header(governs=(Governs(1, configuration),))
+        self.first = Configuration(voting, learning)
+        self.majority = self.first.majority
+        header = Header(governs=(Governs(1, self.first),))
         self.members = {name: Member(name, header) for name in names}
         for name in names:
             self.restart(name)
@@ -270,6 +276,10 @@ class Net:
         """Have values proposed; the messages wait in the bag."""
         self._obey(name, self[name].propose(self.clock(name), values))
 
+    def reconfigure(self, name: str, configuration: Configuration) -> None:
+        """Have a configuration proposed, with what brings it into force soon."""
+        self._obey(name, self[name].reconfigure(self.clock(name), configuration))
+
     def read(self, name: str) -> int:
         """Ask for the point of a read; return its number."""
         self._reads += 1
@@ -317,14 +327,27 @@ class Net:
         assert slot == last + 1, f"{member.name} takes {slot} after {last}"
         member.log[slot] = value
         assert self.agreed.setdefault(slot, value) == value, f"disagreement about {slot}"
-        assert self.copies(slot) >= self.majority, f"slot {slot} is not on a majority's disks"
+        governs = self.governing(slot)
+        assert governs.is_quorum(self.holders(slot)), f"slot {slot} is not on a majority's disks"
         self.tell(f"{member.name} takes     {slot}={describe(value)}")
+
+    def governing(self, slot: int) -> Configuration:
+        """Return the configuration that governs a slot, by what was agreed upon."""
+        found = self.first
+        for number in range(1, slot - self.timing.alpha + 1):
+            value = self.agreed[number]
+            if isinstance(value, Configuration):
+                found = value
+        return found
+
+    def holders(self, slot: int) -> list[str]:
+        """Return on whose disks the value agreed upon stands."""
+        value = self.agreed[slot]
+        return [name for name, member in self.members.items() if member.disk.holds(slot, value)]
 
     def copies(self, slot: int) -> int:
         """Return on how many disks the value agreed upon stands."""
-        votes = [member.disk.votes.get(slot) for member in self.members.values()]
-        holders = sum(vote is not None and vote.value == self.agreed[slot] for vote in votes)
-        return holders + sum(member.disk.base >= slot for member in self.members.values())
+        return len(self.holders(slot))
 
     def copies_of(self, value: Value) -> int:
         """Return how many disks hold a vote for ``value``."""
@@ -359,6 +382,8 @@ def describe(value: object) -> str:
             return value.describe()
         case Vote():
             return f"{value.slot}={describe(value.value)}@{value.ballot.describe()}"
+        case Witnessed():
+            return f"{value.node}:{value.promised.describe()}:{value.reach}"
         case bytes():
             return value.decode() or "no-op"
         case tuple():
@@ -372,6 +397,7 @@ def describe_message(message: Message) -> str:
     fields = [
         f"{field.name}={describe(getattr(message, field.name))}"
         for field in msgspec.structs.fields(message)
+        if field.default is msgspec.NODEFAULT or getattr(message, field.name) != field.default
     ]
     return f"{type(message).__name__:<11}{' '.join(fields)}"
 

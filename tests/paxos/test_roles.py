@@ -229,12 +229,12 @@ class Opening(SynchronousTestCase):
     def test_barrier(self) -> None:
         """Until what was found is chosen there is no room, and the leader is not recovered."""
         slots = Slots(10, {11: b"a", 12: b"b"})
-        self.assertEqual((slots.room(10, 4), slots.is_recovered(11)), (0, False))
-        self.assertEqual(slots.refill(10, 1), [b"a"])
+        self.assertEqual((slots.room(14), slots.is_recovered(11)), (0, False))
+        self.assertEqual(slots.refill(11), [b"a"])
         slots.open(b"a", TRIO, 0.0)
-        self.assertEqual(slots.refill(11, 1), [b"b"])
+        self.assertEqual(slots.refill(12), [b"b"])
         slots.open(b"b", TRIO, 0.0)
-        self.assertEqual((slots.room(12, 4), slots.is_recovered(12)), (4, True))
+        self.assertEqual((slots.room(16), slots.is_recovered(12)), (4, True))
 
     def test_overdue(self) -> None:
         """Slots that were sent long ago are overdue; those sent lately are not."""

@@ -230,9 +230,9 @@ class Leaders(Case):
         self.clock.advance(0)
         self.hub.frames.clear()
         node = self.nodes[leader].replicator
-        node._replica._lead_no_more(node._replica.ballot)
+        node._replica._elections.lead_no_more(node._replica.ballot)
         for name in others:
-            self.nodes[name].replicator._replica._patience._ends_at = 1e9
+            self.nodes[name].replicator._replica._elections.patience._ends_at = 1e9
         self.advance(2.5)
         self.assertEqual(asked.results, [Written(self.base + 1)])
 

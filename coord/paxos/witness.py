@@ -1,0 +1,87 @@
+"""What the others have heard a node say to be on its disk.
+
+An acceptor that forgets is worse than one that is gone: it may promise twice, or deny a vote that
+made a value chosen. A disk that was restored from an old copy forgets without knowing it. So each
+node remembers of every other what that one said of its disk: a `Promise` says that a ballot is
+promised there, an `Accepted` that votes up to a slot are. A node that comes back with less has had
+its disk set back, and gets no link (`coord.replicator.interfaces.IAdmission`).
+
+Promises and votes are said to leaders. So a leader shares what it heard in a beat, once a second;
+and each node keeps what it knows beside what it saves anyway, taken anew once a second, so that it
+costs no write of its own. What a node has said in the last second or two may thus be known to
+nobody, should all others restart at once: this is a net below the net.
+
+All is by a node's name, and ends with its disk: when a configuration gives it another one, or
+none, what was said of the former is forgotten. And a node believes only those who know the same
+configurations: what another says may be of the former disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from coord.limits import WITNESS_SECONDS
+from coord.paxos.ballot import NEVER, Ballot
+from coord.paxos.membership import Configuration
+
+
+class Witnessed(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The most that ``node`` said to be on its disk: a promise, and votes up to ``reach``."""
+
+    node: str
+    promised: Ballot = NEVER
+    reach: int = 0
+
+
+class Witness:
+    """What one node knows about the disks of all, itself among them.
+
+    ``known`` is what goes to the disk with each save: the same value until `settle` takes it anew.
+    """
+
+    def __init__(self, known: Iterable[Witnessed], now: float) -> None:
+        self.known = tuple(known)
+        self._seen = {one.node: one for one in self.known}
+        self._settled_at = now
+
+    def of(self, node: str) -> Witnessed:
+        """Return what is known of ``node``, which may be nothing."""
+        return self._seen.get(node) or Witnessed(node)
+
+    def said(self, node: str, promised: Ballot, reach: int = 0) -> None:
+        """Take note of what a node says to be on its disk."""
+        seen = self._seen.get(node)
+        if seen is None:
+            self._seen[node] = Witnessed(node, promised, reach)
+        elif promised > seen.promised or reach > seen.reach:
+            most = max(promised, seen.promised), max(reach, seen.reach)
+            self._seen[node] = Witnessed(node, *most)
+
+    def merge(self, others: Iterable[Witnessed]) -> None:
+        """Take over what another node has heard."""
+        for one in others:
+            self.said(one.node, one.promised, one.reach)
+
+    def forget(self, before: Configuration, after: Configuration) -> None:
+        """Forget whoever comes, goes, or has another disk than before."""
+        for node in tuple(self._seen):
+            stays = node in before.nodes and node in after.nodes
+            if not stays or _disk(before, node) != _disk(after, node):
+                del self._seen[node]
+
+    def settle(self, now: float) -> None:
+        """Take ``known`` anew, in the order of the names."""
+        self._settled_at = now
+        self.known = tuple(self._seen[node] for node in sorted(self._seen))
+
+    def tick(self, now: float) -> None:
+        """Take ``known`` anew if that is due."""
+        if now >= self._settled_at + WITNESS_SECONDS:
+            self.settle(now)
+
+
+def _disk(configuration: Configuration, node: str) -> str:
+    member = configuration.member(node)
+    return member.disk if member else ""
