@@ -25,6 +25,7 @@ from coord.node.lives import Lives
 from coord.node.settings import Refused, Settings
 from coord.peers.identity import Credentials, CredentialsError
 from coord.peers.identity import Identity as Certified
+from coord.replicator.admission import REMOVED
 
 
 def build(reactor: Any, settings: Settings) -> IService:
@@ -43,6 +44,7 @@ class NodeService(Service):
 
     def __init__(self, reactor: Any, settings: Settings) -> None:
         self._settings = settings
+        _check_removed(settings)
         line_endpoints = partial(line_endpoint, certificate_required=not settings.has_secrets)
 
         def door(option: str, endpoint: str | None) -> Door | None:
@@ -93,6 +95,15 @@ class NodeService(Service):
         await self._lives.end()
         if premises.peer_door is not None:
             await premises.peer_door.close()
+
+
+def _check_removed(settings: Settings) -> None:
+    """Raise `Refused` where the node of this directory is a member no more."""
+    if (settings.data / REMOVED).exists():
+        raise Refused(
+            f"{settings.data} is of a node that was removed from its cluster ({REMOVED} there says"
+            " more): to have it again, empty that directory, MEMBER add the node, start with --join"
+        )
 
 
 def _credentials(settings: Settings) -> Credentials | None:

@@ -81,13 +81,12 @@ class Life:
         self._lines: LineFactory | None = None
         self._console: ConsoleFactory | None = None
         self._site: StatusSite | None = None
-        initial = Configuration(voters=tuple(name for name, _ in settings.peers))
         self.journal = open_journal(
             self._reactor,
             settings.data,
             node=settings.node,
             cluster=settings.cluster,
-            initial=(Governs(0, initial),),
+            initial=(Governs(0, _first(settings)),),
             claimed=claimed,
         )
         try:
@@ -119,6 +118,8 @@ class Life:
             cluster=settings.cluster,
             incarnation=recovered.incarnation,
             addresses=addresses,
+            is_joining=settings.is_joining,
+            is_observer=settings.observer,
         )
         surroundings = Surroundings(
             reactor=self._reactor,
@@ -220,6 +221,15 @@ class Life:
             await ending
         except TimeoutError:
             self._log.warn("{what} took too long to close", what=what)
+
+
+def _first(settings: Settings) -> Configuration:
+    """Return the configuration that a node knows before it has learnt of any."""
+    names = tuple(name for name, _ in settings.peers)
+    if not settings.is_joining:
+        return Configuration(voters=names)
+    others = tuple(name for name in names if name != settings.node)
+    return Configuration(voters=others, learners=(settings.node,))
 
 
 def _tuning(settings: Settings) -> Tuning:

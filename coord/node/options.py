@@ -54,6 +54,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(name="peer-listen", help="endpoint at which the other nodes reach this one"),
     Option(name="peer", many=True, help="NAME=HOST:PORT of each node, repeatable"),
+    Option(name="join", kind=Kind.FLAG, help="the cluster runs already: some of it are --peer"),
+    Option(name="observer", kind=Kind.FLAG, help="as --join; learn and serve reads, never vote"),
     Option(name="ca", kind=Kind.FILE, help="certificate authority of the cluster, PEM"),
     Option(name="certificate", kind=Kind.FILE, help="this node's certificate, PEM"),
     Option(name="key", kind=Kind.FILE, help="the certificate's private key, PEM"),
@@ -107,7 +109,6 @@ OPTIONS: Final[tuple[Option, ...]] = (
         help=f"clients connected at one time ({limits.CONNECTIONS_MAX})",
     ),
     _later("zookeeper", Kind.TEXT, "endpoint for ZooKeeper's clients"),
-    _later("observer", Kind.FLAG, "learn and serve reads, without a vote"),
 )
 
 BY_NAME: Final = {option.name: option for option in OPTIONS}

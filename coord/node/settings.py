@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from coord import limits
-from coord.names import valid_address, valid_node_name
+from coord.names import split_address, valid_address, valid_node_name
 from coord.node.options import BY_NAME, Kind, Option
 
 Given: TypeAlias = Mapping[str, object]
@@ -50,10 +50,11 @@ class Settings:
     """Everything a node is told from outside.
 
     ``peers`` holds name and ``host:port`` of every node of the cluster, this one
-    included, sorted by name. ``listen``, ``peer_listen`` and ``web`` are Twisted endpoint
-    strings, and so is ``console``; ``peer_listen`` and the three files of mutual TLS are
-    there together or not at all, ``console`` and one of its files of keys likewise. The files of
-    secrets are not opened here (`coord.frontends.secrets`).
+    included, sorted by name; where the node is to ``join`` a cluster that runs, or to be an
+    ``observer`` in it, of some of them and itself. ``listen``, ``peer_listen`` and ``web`` are
+    Twisted endpoint strings, and so is ``console``; ``peer_listen`` and the three files of mutual
+    TLS are there together or not at all, ``console`` and one of its files of keys likewise. The
+    files of secrets are not opened here (`coord.frontends.secrets`).
     """
 
     node: str = "n1"
@@ -62,6 +63,8 @@ class Settings:
     listen: tuple[str, ...] = (LISTEN,)
     peer_listen: str | None = None
     peers: tuple[tuple[str, str], ...] = (("n1", NO_PEERS),)
+    join: bool = False
+    observer: bool = False
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
@@ -82,6 +85,11 @@ class Settings:
     line_bytes_max: int = limits.LINE_BYTES_MAX
     value_bytes_max: int = limits.VALUE_BYTES_MAX
     connections_max: int = limits.CONNECTIONS_MAX
+
+    @property
+    def is_joining(self) -> bool:
+        """Whether the cluster runs already, and is to admit this node."""
+        return self.join or self.observer
 
     @property
     def has_secrets(self) -> bool:
@@ -125,6 +133,7 @@ def parse(given: Given) -> Settings:
     settings = Settings(**_fields(words))
     _check_bounds(settings)
     _check_cluster(settings)
+    _check_joining(settings)
     _check_console(settings)
     _check_exposure(settings)
     return settings
@@ -285,6 +294,27 @@ def _check_cluster(settings: Settings) -> None:
             raise Refused("--ca, --certificate and --key are for --peer-listen: give it, too")
     elif not all(files):
         raise Refused("--peer-listen wants --ca, --certificate and --key: see coord init")
+
+
+def _check_joining(settings: Settings) -> None:
+    """See to it that a node which joins a cluster can be reached by it, and reach it."""
+    if not settings.is_joining:
+        return
+    option = "--observer" if settings.observer else "--join"
+    if len(settings.peers) < 2:
+        raise Refused(f"{option} wants --peer NAME=HOST:PORT of some nodes of the cluster")
+    if settings.observer and not _is_reached(settings):
+        own = f"--peer {settings.node}=HOST:PORT"
+        raise Refused(f"{option} wants {own}, too: where the others reach this node")
+
+
+def _is_reached(settings: Settings) -> bool:
+    """Say whether the other nodes can reach this one, as far as its address tells."""
+    hosts = {name: split_address(where) for name, where in settings.peers}
+    host, port = hosts.pop(settings.node)
+    if not port or host in ("0.0.0.0", "::"):  # what it listens on, not where
+        return False
+    return not is_loopback(host) or all(is_loopback(one) for one, _ in hosts.values())
 
 
 def _check_console(settings: Settings) -> None:

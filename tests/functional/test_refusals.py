@@ -10,6 +10,7 @@ from twisted.trial.unittest import TestCase
 
 from coord.frontends.console.keys import HOST_KEY_FILE, write_private_key
 from coord.node.authority import create_authority, issue
+from coord.replicator.admission import REMOVED
 from tests.functional.cluster import HOST, Cluster, free_ports, surroundings, twistd
 
 
@@ -45,7 +46,17 @@ class Refusals(TestCase):
         """An option that is not there, or not there yet, is named."""
         self.assertIn("--colour", self.refused("--colour", "red"))
         self.assertIn("not in this version", self.refused("--zookeeper", "tcp:1"))
-        self.assertIn("not in this version", self.refused("--observer"))
+        self.assertIn("--observer wants --peer", self.refused("--observer"))
+
+    def test_removed(self) -> None:
+        """A directory of a node that was removed from its cluster is refused, and left as it is."""
+        data = self.folder / "coord-data"
+        data.mkdir()
+        (data / REMOVED).write_text("n1 was removed\n")
+        said = self.refused(leaves=("coord-data",))
+        self.assertIn("removed from its cluster", said)
+        self.assertIn("empty that directory, MEMBER add", said)
+        self.assertEqual([path.name for path in data.iterdir()], [REMOVED])
 
     def test_words(self) -> None:
         """A word that belongs to no option is refused."""

@@ -55,6 +55,7 @@ class Defaults(SynchronousTestCase):
             "peer-listen": "tcp:1:interface=127.0.0.1",
             "console": "tcp:2",
             "authorized-keys": "k",
+            "peer": ["n2=127.0.0.1:2"],
             **TLS,
         }
         values: dict[str, object] = {
@@ -62,7 +63,9 @@ class Defaults(SynchronousTestCase):
             "cluster": "prod",
             "data": "elsewhere",
             "listen": ["unix:socket"],
-            "peer": ["n1=10.0.0.1:1"],
+            "peer": ["n3=10.0.0.1:1"],
+            "join": True,
+            "observer": True,
             "web": "none",
             "console-readers": "r",
             "read-secret": "r",
@@ -113,6 +116,41 @@ class Cluster(SynchronousTestCase):
         ):
             told = parse({"peer-listen": endpoint, "peer": ["n2=10.0.0.1:1"], **TLS})
             self.assertEqual(dict(told.peers)["n1"], address)
+
+    def test_joining(self) -> None:
+        """A node that joins names some of the others, and counts as one that is let in."""
+        for option in ("join", "observer"):
+            told = parse(
+                {
+                    "node": "n4",
+                    option: True,
+                    "peer-listen": "tcp:8077:interface=10.0.0.4",
+                    "peer": ["n1=10.0.0.1:8076", "n2=10.0.0.2:8076"],
+                    **TLS,
+                }
+            )
+            self.assertTrue(told.is_joining)
+            self.assertEqual(
+                told.peers,
+                (("n1", "10.0.0.1:8076"), ("n2", "10.0.0.2:8076"), ("n4", "10.0.0.4:8077")),
+            )
+        self.assertFalse(Settings().is_joining)
+
+    def test_joining_nobody(self) -> None:
+        """A node that joins has to say whom, and an observer where it is reached itself."""
+        for listen, peers, said in (
+            ("tcp:1:interface=10.0.0.4", [], "wants --peer NAME=HOST:PORT of some nodes"),
+            ("tcp:1", ["n2=10.0.0.2:2"], "wants --peer n1=HOST:PORT, too"),
+            ("tcp:1:interface=0.0.0.0", ["n2=10.0.0.2:2"], "wants --peer n1=HOST:PORT, too"),
+            ("unix:socket", ["n2=10.0.0.2:2"], "wants --peer n1=HOST:PORT, too"),
+        ):
+            words = {"observer": True, "peer-listen": listen, "peer": peers, **TLS}
+            self.assertIn(said, str(self.assertRaises(Refused, parse, words)))
+        for listen, peers in (
+            ("tcp:1", ["n2=localhost:2"]),
+            ("tcp:1", ["n1=a.example:1", "n2=b.example:2"]),
+        ):
+            parse({"observer": True, "peer-listen": listen, "peer": peers, **TLS})
 
     def test_incomplete(self) -> None:
         """Peers without a listener, or a listener without certificates, are refused."""

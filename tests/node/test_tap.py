@@ -37,6 +37,10 @@ class CommandLine(SynchronousTestCase):
         """A flag says yes by being there."""
         self.assertFalse(told("--no-leases").settings().leases)
         self.assertTrue(told().settings().leases)
+        tls = [f"--{name}=x" for name in ("ca", "certificate", "key")]
+        words = ["--peer-listen=tcp:1:interface=127.0.0.1", "--peer=n2=localhost:2", *tls]
+        self.assertTrue(told("--observer", *words).settings().observer)
+        self.assertTrue(told("--join", *words).settings().join)
 
     def test_above_the_file(self) -> None:
         """The command line stands above the file, option by option."""
@@ -61,7 +65,7 @@ class CommandLine(SynchronousTestCase):
 
     def test_later(self) -> None:
         """What is not in this version is refused also where it stands on the command line."""
-        for words in (("--observer",), ("--console", "tcp:1"), ("--zookeeper", "tcp:1")):
+        for words in (("--console", "tcp:1"), ("--zookeeper", "tcp:1")):
             self.assertRaises(Refused, told(*words).settings)
 
     def test_pid_file(self) -> None:
