@@ -20,10 +20,12 @@ from coord.replicator.coordinator import Coordinator
 from coord.replicator.replicator import Tuning
 from coord.simulation.checkers.agreement import Agreement
 from coord.simulation.checkers.digests import Digests
+from coord.simulation.checkers.votes import Votes
 from coord.simulation.chronicle import Chronicle
 from coord.simulation.disk import Disk, DiskMix
 from coord.simulation.history import Timeline
 from coord.simulation.network import Mix, Network
+from coord.simulation.platter import Platter
 from coord.simulation.world import Machine, Process, World
 from coord.store.machine import Store
 from coord.store.news import News
@@ -131,6 +133,7 @@ class SimulatedNode:
         recovered = journal.recover()
         self._lives += 1
         others = self.told.others
+        peers = self._cluster.network.join(process, others)
         surroundings = Surroundings(
             reactor=process,
             now=process.seconds,
@@ -138,7 +141,7 @@ class SimulatedNode:
             dice=random.Random(world.dice.getrandbits(64)),
             secrets=random.Random(world.dice.getrandbits(64)).randbytes,
             journal=journal,
-            peers=self._cluster.network.join(process, others),
+            peers=peers,
             report=self._keep_report,
         )
         tuning = Tuning(
@@ -159,6 +162,7 @@ class SimulatedNode:
             is_observer=self.told.is_observer,
         )
         self._node = assemble(surroundings, recovered, identity, tuning)
+        self._cluster.votes.watch(self._node.replicator._replica, peers)
         self._observe(self._node.replicator._applier)
         self._node.replicator.start()
         world.say(f"start {self.describe()}")
@@ -308,10 +312,13 @@ class Cluster:
         self.network = Network(world, self.first, options.network)
         self.agreement = Agreement()
         self.digests = Digests()
+        self.votes = Votes(self)
         self.chronicle = Chronicle()
         self.nodes: dict[str, SimulatedNode] = {}
         self.former: dict[str, SimulatedNode] = {}
         """Machines that are no more."""
+        self.wounded: dict[str, Platter] = {}
+        """What was lost with a disk that is not admitted anew yet, by node; see `Guarantee`."""
         for name in self.first:
             told = Told(others=tuple(one for one in self.first if one != name))
             self.nodes[name] = SimulatedNode(self, name, options, told)

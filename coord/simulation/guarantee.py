@@ -23,7 +23,7 @@ class Guarantee:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self.wounded: dict[str, Platter] = {}
+        self.wounded = cluster.wounded
 
     # -- disks -----------------------------------------------------------------------------
     def may_lose(self, node: SimulatedNode, instead: Platter | None) -> bool:

@@ -126,7 +126,9 @@ class Run:
             self.violations.append(f"crashed: {error!r}: {_where(error)}")
         finally:
             globalLogPublisher.removeObserver(listener)
-        self.violations += self._cluster.agreement.violations + self._cluster.digests.violations
+        cluster = self._cluster
+        for judge in (cluster.agreement, cluster.digests, cluster.votes):
+            self.violations += judge.violations
         return Report(
             seed=self.seed,
             options=self.options,
