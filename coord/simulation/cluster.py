@@ -13,10 +13,10 @@ from coord.paths import Glob
 from coord.paxos.durable import Header, Value
 from coord.paxos.membership import Configuration, Governs
 from coord.paxos.timing import Timing
-from coord.replicator.account import Identity
 from coord.replicator.applier import Applier
 from coord.replicator.assembly import Node, Surroundings, assemble
 from coord.replicator.coordinator import Coordinator
+from coord.replicator.identity import Identity
 from coord.replicator.replicator import Tuning
 from coord.simulation.checkers.agreement import Agreement
 from coord.simulation.checkers.digests import Digests
@@ -70,7 +70,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node is told at its first start: who else there is, and how it comes in."""
+    """What a node is told at its first start: who else there is, and how it comes in.
+
+    ``is_joining``: the cluster runs already; ``is_observer``: the same, and it never is to vote.
+    """
 
     others: tuple[str, ...]
     is_joining: bool = False
@@ -78,7 +81,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
     def first(self, name: str) -> Configuration:
         """Return the configuration that a node of this name begins with."""
-        if self.is_joining or self.is_observer:
+        if self.is_joining:
             return Configuration(voters=self.others, learners=(name,))
         return Configuration(voters=tuple(sorted((*self.others, name))))
 

@@ -134,10 +134,10 @@ def _would_know(knower: SimulatedNode, node: SimulatedNode, instead: Platter | N
     member = header.governs[-1].configuration.member(node.name)
     if instead is None:
         return member is not None and member.disk == node.disk.platter.name
-    seen = next((one for one in getattr(header, "witnessed", ()) if one.node == node.name), None)
+    seen = next((one for one in header.witnessed if one.node == node.name), None)
     if seen is None:
         return False
-    return bool(seen.promised > instead.header.promised or seen.reach > instead.reach)
+    return seen.promised > instead.header.promised or seen.reach > instead.reach
 
 
 def _is_whole_again(node: SimulatedNode, lost: Platter, last: Governs) -> bool:

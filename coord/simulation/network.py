@@ -182,6 +182,7 @@ class Network:
         """Have a machine no more; its process has crashed, and is never heard of again."""
         self._names = tuple(one for one in self._names if one != name)
         self._ends.pop(name, None)
+        self._cut = {wire for wire in self._cut if name not in wire}
 
     def join(self, process: Process, known: Collection[str] = ()) -> SimulatedPeers:
         """Return the links of a new life of a node; they come up from the next instant on.

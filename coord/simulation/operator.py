@@ -103,7 +103,7 @@ class Operator:
         if len(self._cluster.nodes) >= MACHINES_MAX:
             return None
         others = self._others(None)
-        told = Told(others=others, is_joining=not is_observer, is_observer=is_observer)
+        told = Told(others=others, is_joining=True, is_observer=is_observer)
         node = self._cluster.add_machine(told)
         self._world.schedule(self._dice.choice((0.0, 1.0)), None, _start, node)
         return node
