@@ -122,7 +122,7 @@ class AtThePrompt(ConsoleCase):
         self.write("/services/db")
         visit = self.visit()
         channel = visit.shell(b"dumb")
-        self.assertIn("members", visit.type(channel, "mem\t"))
+        self.assertIn("status", visit.type(channel, "stat\t"))
         visit.type(channel, "\x15")
         self.assertIn("/services", visit.type(channel, "tree('/serv\t"))
         said = visit.type(channel, "/\t")

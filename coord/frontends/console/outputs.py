@@ -1,4 +1,4 @@
-"""What comes of a word: an answer at once, a question first, or lines until it is ended."""
+"""What comes of a word: an answer, at once or later, a question first, or lines until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -57,17 +57,31 @@ class Stream:
 
 
 @attrs.frozen(repr=False)
+class Later:
+    """An answer that comes when it comes. Nothing is begun before it is shown.
+
+    ``begin`` is handed whom to tell the answer, once; nobody may want to hear it any more then.
+    """
+
+    title: str
+    begin: Callable[[Callable[[Answer], None]], None]
+
+    def __repr__(self) -> str:
+        return f"<{self.title}>"
+
+
+@attrs.frozen(repr=False)
 class Question:
     """Something that is done only if it is meant; ``yes`` does it, ``otherwise`` says how a script
     would have to say it.
     """
 
     text: str
-    yes: Callable[[], Answer]
+    yes: Callable[[], Answer | Later]
     otherwise: str
 
     def __repr__(self) -> str:
         return f"{self.text} {self.otherwise}"
 
 
-Output: TypeAlias = Answer | Stream | Question
+Output: TypeAlias = Answer | Later | Stream | Question

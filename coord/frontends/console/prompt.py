@@ -19,7 +19,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from coord.frontends.console.colours import clean
-from coord.frontends.console.outputs import Answer, Output, Question, Stream
+from coord.frontends.console.outputs import Answer, Later, Output, Question, Stream
 from coord.frontends.console.python import Interpreter
 from coord.frontends.console.speech import is_plain
 from coord.frontends.console.stage import Stage
@@ -247,7 +247,7 @@ class Prompt(HistoricRecvLine):
             self._fresh_line()
             self._say(value.lines, value.status != 0)
             return True
-        if isinstance(value, Question | Stream):
+        if isinstance(value, Question | Stream | Later):
             self._waiting = value
             return True
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, assert_never
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -14,6 +15,7 @@ from coord.frontends.console.outputs import (
     FAILED,
     INTERRUPTED,
     Answer,
+    Later,
     Output,
     Question,
     Source,
@@ -47,13 +49,14 @@ class Stage:
         self._stream: Stream | None = None
         self._source: Source | None = None
         self._question: Question | None = None
+        self._later: Later | None = None
         self._call: IDelayedCall | None = None
         self._paused = False
 
     @property
     def is_streaming(self) -> bool:
-        """Whether lines come until they are ended."""
-        return self._stream is not None
+        """Whether lines come until they are ended, or an answer is to come."""
+        return self._stream is not None or self._later is not None
 
     @property
     def is_asking(self) -> bool:
@@ -70,6 +73,9 @@ class Stage:
                 self._show_question(output)
             case Stream():
                 self._begin(output)
+            case Later():
+                self._later = output
+                output.begin(partial(self._told, output))
             case _:
                 assert_never(output)
 
@@ -84,7 +90,7 @@ class Stage:
 
     def interrupt(self) -> bool:
         """End what is under way, as Ctrl-C does; say whether anything was."""
-        if self._question is None and self._stream is None:
+        if self._question is None and not self.is_streaming:
             return False
         self.close()
         self._ended(INTERRUPTED)
@@ -92,7 +98,7 @@ class Stage:
 
     def close(self) -> None:
         """End what is under way without a word: nothing of it is left."""
-        self._question = self._stream = None
+        self._question = self._stream = self._later = None
         source, self._source = self._source, None
         if source is not None:
             source.close()
@@ -109,6 +115,12 @@ class Stage:
         self._paused = False
         if self._source is not None and self._source.ready:
             self._soon()
+
+    def _told(self, later: Later, answer: Answer) -> None:
+        """Show an answer that has come, unless nobody waits for it any more."""
+        if self._later is later:
+            self._later = None
+            self.show(answer)
 
     # -- questions and streams --------------------------------------------------------------
     def _show_question(self, question: Question) -> None:

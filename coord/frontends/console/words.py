@@ -19,6 +19,7 @@ from coord import paths
 from coord.commands import Caller, EndSession, Get, List, Walk
 from coord.errors import BadRequest, CoordError, Denied, IsDirectory
 from coord.events import Event
+from coord.frontends.console import membership
 from coord.frontends.console.colours import clean
 from coord.frontends.console.holdings import lock_lines, session_lines
 from coord.frontends.console.outputs import FAILED, MISUSED, Answer, Output, Question, Stream
@@ -118,6 +119,7 @@ class Words:
                 Word(self.journal, "journal", is_change=False),
                 Word(self.trace, "trace, or trace('beats')", is_change=False),
                 Word(self.step_down, "step_down()", is_change=True),
+                Word(self.member, "member add n4 HOST:PORT", is_change=True),
                 Word(self.end_session, "end_session('id')", is_change=True),
                 Word(self.help, "help, or help('word')", is_change=False),
             )
@@ -266,6 +268,13 @@ class Words:
             self._stepped_down,
             f"Say step_down {name} to mean it.",
         )
+
+    def member(self, *words: object) -> Output:
+        """Add, remove, promote or replace a node, as MEMBER does; after plan only tell of it."""
+        if not self._is_operator:
+            return Answer(["DENIED: a reader's key does not allow this"], FAILED)
+        meant = membership.understood(words)
+        return membership.output(self._subjects.coordinator, meant, self._caller)
 
     def end_session(self, session: str, meant: str = "") -> Output:
         """End a session whose client is lost, and with it its nodes and locks; asks first."""
