@@ -20,6 +20,7 @@ class Candidacy:
         self.ballot = ballot
         self._state = state
         self._slot = state.chosen + 1
+        self._latest = state.membership.latest
         self.gathered = Candidate(state.membership.since(self._slot))
         state.broadcast(Canvass(ballot, state.chosen))
         state.out.send((state.node,), Endorse(ballot))
@@ -63,6 +64,8 @@ class Candidacy:
         What it had to learn first may have been new configurations: of those that govern the
         slots it would open, too, it needs a majority; else it has to stand again.
         """
+        latest = self._state.membership.latest
+        self.gathered.forget(latest.departed(self._latest))
         if not self.gathered.has_quorum() or self.is_behind:
             return False
         return self.gathered.covers(self._state.membership.since(self._state.chosen + 1))

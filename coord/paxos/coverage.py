@@ -37,7 +37,8 @@ class Coverage:
         self._ballot = ballot
         self._gathered = gathered
         self._asked_at = NO_TIME
-        self._knowledge = state.membership.knowledge
+        self._latest = state.membership.latest
+        self._covered = state.membership.knowledge
 
     def holds(self, slot: int) -> bool:
         """Say whether ``slot`` may be opened, and what is known of it be believed."""
@@ -49,8 +50,10 @@ class Coverage:
 
     def review(self) -> None:
         """Take note of configurations learnt since, and ask those that have to promise."""
-        if self._state.membership.knowledge != self._knowledge:
-            self._knowledge = self._state.membership.knowledge
+        latest = self._state.membership.latest
+        if latest is not self._latest:
+            self._gathered.forget(latest.departed(self._latest))
+            self._latest = latest
             self._go_on()
 
     def promised(self, sender: str, message: Promise) -> bool:
@@ -72,13 +75,17 @@ class Coverage:
     def _go_on(self) -> None:
         before, self.first = self.first, None
         for one in self._state.membership.known():
+            if one.slot <= self._covered:
+                continue
             if not self._gathered.covers((one.configuration,)):
                 self.first = one
                 break
+            self._covered = one.slot
         if self.first is not None and self.first is not before:
             self._ask(self.first)
 
     def _ask(self, governs: Governs) -> None:
         self._asked_at = self._state.now
         missing = self._gathered.missing(governs.configuration)
-        self._state.out.send(missing, Prepare(self._ballot, governs.slot))
+        others = tuple(node for node in missing if node != self._state.node)
+        self._state.out.send(others, Prepare(self._ballot, governs.slot))

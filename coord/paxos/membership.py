@@ -53,6 +53,22 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True, tag="configura
         """Return what is said of ``node``, None where nothing is."""
         return next((one for one in self.members if one.node == node), None)
 
+    def disk(self, node: str) -> str:
+        """Return the disk that ``node`` is bound to, "" where there is none."""
+        member = self.member(node)
+        return member.disk if member else ""
+
+    def departed(self, before: Configuration) -> tuple[str, ...]:
+        """Return who of the nodes before is gone, or was bound to a disk and is not any more.
+
+        What these have promised counts for nothing: they may come back without knowing of it.
+        """
+        return tuple(
+            node
+            for node in before.nodes
+            if node not in self.nodes or before.disk(node) not in ("", self.disk(node))
+        )
+
     def is_quorum(self, nodes: Iterable[str]) -> bool:
         """Say whether ``nodes`` hold a majority of the voters."""
         return len(set(nodes).intersection(self.voters)) >= self.majority

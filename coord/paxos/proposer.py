@@ -14,7 +14,7 @@ Slots (phase 2, PMMC's commander)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from coord.paxos.durable import Value, Vote, describe_value
 from coord.paxos.membership import Configuration
@@ -61,6 +61,10 @@ class Candidate:
     def joined(self, by: str) -> None:
         """Note a promise that came later and held nothing."""
         self._complete.add(by)
+
+    def forget(self, nodes: Iterable[str]) -> None:
+        """Count the promises of these nodes no more."""
+        self._complete.difference_update(nodes)
 
     def missing(self, configuration: Configuration) -> tuple[str, ...]:
         """Return the voters of a configuration who have not promised everything."""

@@ -68,7 +68,7 @@ class Witness:
         """Forget whoever comes, goes, or has another disk than before."""
         for node in tuple(self._seen):
             stays = node in before.nodes and node in after.nodes
-            if not stays or _disk(before, node) != _disk(after, node):
+            if not stays or before.disk(node) != after.disk(node):
                 del self._seen[node]
 
     def settle(self, now: float) -> None:
@@ -80,8 +80,3 @@ class Witness:
         """Take ``known`` anew if that is due."""
         if now >= self._settled_at + WITNESS_SECONDS:
             self.settle(now)
-
-
-def _disk(configuration: Configuration, node: str) -> str:
-    member = configuration.member(node)
-    return member.disk if member else ""
