@@ -357,7 +357,7 @@ class ClientContract(Clients):
         self.refused(self.client.add_member(first.name, "h:1"), Exists)
         self.refused(self.client.remove_member("n9"), NoEntry)
         self.refused(self.client.remove_member(first.name), BadRequest)
-        self.refused(self.client.promote_member(first.name), BadRequest)
+        self.refused(self.client.promote_member(first.name), Exists)
         self.refused(self.client.add_member("N 9", "h:1"), BadRequest)
         self.refused(self.client.replace_member(first.name, "n9", "h"), BadRequest)
 

@@ -28,12 +28,16 @@ class Answers(LineCase):
         self.hold(
             """
         MEMBER plan add n4 h:1
-          ITEM before: n1 voter
-          ITEM after: n1 voter, n4 voter
+          ITEM before voters n1: 1 of 1 needed, up n1: none more may fail
+          ITEM after voters n1: 1 of 1 needed, up n1: none more may fail
+          ITEM then n4 learns, and votes once it is close
+          ITEM in the end voters n1 n4: 2 of 2 needed, up n1 n4: none more may fail
           END 0
         #p MEMBER plan add n4 h:1
-          #p ITEM before: n1 voter
-          #p ITEM after: n1 voter, n4 voter
+          #p ITEM before voters n1: 1 of 1 needed, up n1: none more may fail
+          #p ITEM after voters n1: 1 of 1 needed, up n1: none more may fail
+          #p ITEM then n4 learns, and votes once it is close
+          #p ITEM in the end voters n1 n4: 2 of 2 needed, up n1 n4: none more may fail
           #p END 0
         """
         )

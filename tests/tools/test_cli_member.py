@@ -65,7 +65,7 @@ class Changes(MemberCase):
     def test_plan(self) -> None:
         """A plan prints what it would come to, and nothing is done."""
         lines = self.told("plan", "add", "n4", "h:1").splitlines()
-        self.assertEqual(lines[-1], "after: memory voter, n4 voter")
+        self.assertIn("voters memory n4: 2 of 2 needed", lines[-1])
         self.assertEqual(self.parts(), {"memory": "voter"})
         rows = self.told("--json", "plan", "add", "n4", "h:1").splitlines()
         self.assertEqual(json.loads(rows[-1]), {"text": lines[-1]})
