@@ -34,10 +34,10 @@ from coord.paxos.membership import Configuration, Governs
 from coord.paxos.timing import Timing
 from coord.peers.identity import Credentials
 from coord.peers.transport import Transport
-from coord.replicator.account import Identity
 from coord.replicator.assembly import Node, Surroundings, assemble
 from coord.replicator.digests import REPORTS
-from coord.replicator.replicator import Tuning
+from coord.replicator.identity import Identity
+from coord.replicator.tuning import Tuning
 
 STOP_SECONDS_MAX: Final = 5.0
 """How long links, clients, and the disk may take to let go before the end comes anyway."""

@@ -14,8 +14,10 @@ import attrs
 
 import coord
 from coord.paxos.replica import Replica
+from coord.replicator.admission import Admission
 from coord.replicator.applier import Applier
 from coord.replicator.digests import Digests
+from coord.replicator.identity import Identity
 from coord.replicator.images import Images
 from coord.replicator.interfaces import IPeers
 from coord.replicator.queues import Reads, Writes
@@ -26,38 +28,6 @@ from coord.results import Items
 BOUNDS_SECONDS: Final = (
     0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 4.0,
 )  # fmt: skip
-
-
-@attrs.frozen(kw_only=True)
-class Identity:
-    """Who a node is: its name, its cluster, its life, and where it was told that all members are.
-
-    ``disk`` names its directory (`coord.replicator.interfaces.Recovered`). ``is_joining``: the
-    cluster runs already, and is to admit this node; ``is_observer``: as one that never votes.
-    """
-
-    node: str
-    cluster: str
-    incarnation: int
-    addresses: dict[str, str]
-    disk: str = ""
-    is_joining: bool = False
-    is_observer: bool = False
-
-    @property
-    def origin(self) -> str:
-        """What batches of this node are numbered under: a node on another disk begins anew."""
-        return origin_of(self.node, self.disk)
-
-
-def origin_of(node: str, disk: str) -> str:
-    """Return the origin of the batches that a node takes while its state is on ``disk``."""
-    return f"{node}@{disk}" if disk else node
-
-
-def node_of(origin: str) -> str:
-    """Return the node whose batches are of this origin."""
-    return origin.partition("@")[0]
 
 
 class Durations:
@@ -97,6 +67,7 @@ class Account:
     sessions: Sessions
     digests: Digests
     saving: Saving
+    admission: Admission
     peers: IPeers
     now: Callable[[], float]
     fault: Callable[[], str | None]
@@ -133,6 +104,9 @@ class Account:
             return f"the disk is {self.saving.describe()}"
         if self.serves():
             return None
+        waits = self.admission.waits()
+        if waits is not None:
+            return waits
         if self.replica.is_leading:
             return "no quorum: it led, but hears of too few of the others"
         return "no quorum: this node knows of no leader, or reaches too few of the others"
@@ -169,7 +143,7 @@ class Account:
             "images": self.images.imaging.images,
             "image": self.images.receiving.share(),
             "disk": self.saving.describe(),
-            "fault": self.fault() or self._gap_unclosed() or "-",
+            "fault": self.fault() or self.admission.waits() or self._gap_unclosed() or "-",
         }
         return Items(store.rev, tuple(f"{name}={value}" for name, value in facts.items()))
 
@@ -177,8 +151,9 @@ class Account:
         """Return the cluster as this node sees it: node, address, part, up or down."""
         up = self.peers.connected() | {self.identity.node}
         configuration = self.replica.configuration
+        addresses = self.admission.addresses((configuration,))
         rows = (
-            f"{node} {self.identity.addresses.get(node, '-')} "
+            f"{node} {addresses[node] or '-'} "
             f"{'voter' if node in configuration.voters else 'observer'} "
             f"{'up' if node in up else 'down'}"
             for node in sorted(configuration.nodes)

@@ -16,10 +16,11 @@ from twisted.internet.interfaces import IReactorTime
 from coord.paxos.durable import Durable
 from coord.paxos.replica import Replica
 from coord.replicator import imaging
-from coord.replicator.account import Identity
 from coord.replicator.coordinator import Coordinator
+from coord.replicator.identity import Identity
 from coord.replicator.interfaces import IJournal, IPeers, Recovered
-from coord.replicator.replicator import Replicator, Tuning
+from coord.replicator.replicator import Replicator
+from coord.replicator.tuning import Tuning
 
 
 @attrs.frozen(kw_only=True)

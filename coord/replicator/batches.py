@@ -18,8 +18,8 @@ from coord.paxos.ballot import NEVER
 from coord.paxos.durable import Value
 from coord.paxos.effects import Effects
 from coord.paxos.replica import Replica
-from coord.replicator.account import Identity
 from coord.replicator.applier import FOUNDER, Applier
+from coord.replicator.identity import Identity
 from coord.replicator.interfaces import IPeers
 from coord.replicator.queues import Writes
 from coord.wire import peer as wire

@@ -150,7 +150,7 @@ class Coordinator:
         self, change: ChangeMembers, answer: Callable[[Result], None], caller: Caller = CLUSTER
     ) -> None:
         """Change who the members are; see `ICoordinator`."""
-        answer(Unavailable("members cannot be changed yet"))
+        self._replicator.members.change(change, answer, caller)
 
     def members(self) -> Items:
         """Return the cluster as this node sees it: node, address, part, up or down."""

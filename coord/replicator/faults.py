@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from twisted.logger import Logger
 
 from coord.errors import Unavailable
-from coord.replicator.account import Identity
 from coord.replicator.digests import DivergedError
+from coord.replicator.identity import Identity
 from coord.replicator.queues import SetBackError
 
 

@@ -13,50 +13,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from coord.errors import Unavailable
 from coord.limits import (
-    HISTORY_REVISIONS,
-    IMAGE_EVERY_BYTES,
-    LOG_BYTES_KEPT,
-    REQUEST_SECONDS,
     TICK_SECONDS,
 )
 from coord.paxos.acceptor import size_of
 from coord.paxos.effects import Chosen, Effects
 from coord.paxos.messages import Supply
 from coord.paxos.replica import Replica
-from coord.paxos.timing import Timing
-from coord.replicator.account import Account, Identity
+from coord.replicator.account import Account
 from coord.replicator.applier import FOUNDER, Applier, Outcome
 from coord.replicator.batches import Batches
 from coord.replicator.digests import Digests
 from coord.replicator.faults import Faults
+from coord.replicator.identity import Identity, node_of
 from coord.replicator.images import Images
 from coord.replicator.imaging import LogMarks
 from coord.replicator.interfaces import IJournal, IPeers
+from coord.replicator.members import Members
 from coord.replicator.queues import Call, Group, Reads, Writes
 from coord.replicator.receiving import Adopted
 from coord.replicator.saving import Saving
 from coord.replicator.sessions import Sessions
 from coord.replicator.telling import Announcements, Recalls
 from coord.replicator.tracing import Traces
+from coord.replicator.tuning import Tuning
 from coord.results import Result
 from coord.wire import peer as wire
-
-
-@attrs.frozen(kw_only=True)
-class Tuning:
-    """What an operator may change; see `coord.limits` for each."""
-
-    timing: Timing = attrs.Factory(Timing)
-    request_seconds: float = REQUEST_SECONDS
-    history_revisions: int = HISTORY_REVISIONS
-    image_every_bytes: int = IMAGE_EVERY_BYTES
-    log_bytes_kept: int = LOG_BYTES_KEPT
 
 
 class Replicator:
@@ -97,7 +83,7 @@ class Replicator:
         self._request_seconds = tuning.request_seconds
         self.store = applier.store
         self.saving = Saving(now)
-        self._writes = Writes(identity.node, identity.incarnation)
+        self._writes = Writes(identity.origin, identity.incarnation)
         self._reads = Reads(identity.incarnation << 32)
         self._answers: list[Call] = []
         self._turn_call: IDelayedCall | None = None
@@ -111,6 +97,7 @@ class Replicator:
         self._is_replaying = False
         self.images = self._make_images(log_marks, tuning)
         self.sessions = self._make_sessions(tuning.request_seconds)
+        self.members = self._make_members(tuning.request_seconds)
         self.account = self._make_account(began_at)
         self._batches = Batches(
             identity,
@@ -150,6 +137,20 @@ class Replicator:
             request_seconds=request_seconds,
         )
 
+    def _make_members(self, request_seconds: float) -> Members:
+        return Members(
+            identity=self._identity,
+            replica=self._replica,
+            applier=self._applier,
+            peers=self._peers,
+            faults=self.faults,
+            traces=self.traces,
+            now=self.now,
+            obey=self._obey,
+            wake=self._wake,
+            request_seconds=request_seconds,
+        )
+
     def _make_account(self, began_at: float) -> Account:
         return Account(
             identity=self._identity,
@@ -161,6 +162,7 @@ class Replicator:
             sessions=self.sessions,
             digests=self.digests,
             saving=self.saving,
+            admission=self.members.admission,
             peers=self._peers,
             now=self.now,
             fault=lambda: self.faults.reason,
@@ -195,12 +197,13 @@ class Replicator:
         self._is_replaying = True
         self._obey(self._replica.start(self.now()))
         self._is_replaying = False
+        self._guard(self.members.start)
         self.sessions.start()
         self._tick()
 
     def _look_back(self) -> None:
         """See that the image holds nothing of this node that is yet to come."""
-        self._writes.passed_over(self._applier.origins.last(self._replica.node))
+        self._writes.passed_over(self._applier.origins.last(self._identity.origin))
 
     def stop(self) -> None:
         """Take part no more; what waits is answered ``UNAVAILABLE`` or ``UNKNOWN``."""
@@ -265,7 +268,7 @@ class Replicator:
         elif isinstance(message, wire.Digests):
             self._guard(self.digests.received, sender, message)
         elif isinstance(message, wire.MembersMessage):
-            pass
+            self._guard(self.members.received, sender, message)
         elif isinstance(message, wire.ImageMessage):
             self._guard(self.images.received, sender, message)
         else:
@@ -278,6 +281,7 @@ class Replicator:
         self.traces.note(f"linked with {peer}")
         self._batches.linked(peer)
         self.sessions.linked(peer)
+        self.members.linked(peer)
         self._guard(self.digests.linked, peer)
         self._guard(self.images.receiving.connected, peer)
         self._take(self._replica.connected, peer)
@@ -313,6 +317,7 @@ class Replicator:
         self.images.stop()
         self.digests.stop()
         self.sessions.stop()
+        self.members.stop()
         self._expire(float("inf"))
         self._wake()
 
@@ -355,7 +360,7 @@ class Replicator:
         if outcome.origin == FOUNDER:
             self.sessions.applied(outcome.commands)
             return
-        self._announcements.owe(outcome.origin)
+        self._announcements.owe(node_of(outcome.origin))
         calls = self._writes.landed(outcome)
         if calls is None:
             self._batches.overtaken()
@@ -367,7 +372,7 @@ class Replicator:
     def _adopt(self, image: Adopted) -> None:
         """Go on from an image of another node that is in the journal, in one step."""
         there = image.applier
-        self._answers += self._writes.passed_over(there.origins.last(self._replica.node))
+        self._answers += self._writes.passed_over(there.origins.last(self._identity.origin))
         self.sessions.before_image()
         self._applier.adopt(there)
         effects = self._replica.skip(self.now(), there.slot, image.governs, image.peer)
@@ -400,6 +405,7 @@ class Replicator:
     def _end_turn(self) -> None:
         """Do once what concerns others, however much came in."""
         self._batches.send()
+        self.members.turn()
         self.sessions.turn()
         self._ask()
         self._announcements.send()
@@ -411,6 +417,7 @@ class Replicator:
         calls: list[Call] = [watch.wake for watch in self.store.publish()]
         calls += self.sessions.fates()
         calls += self._answers
+        calls += self.members.calls()
         calls += self.sessions.troubles()
         self._answers = []
         for call in calls:
@@ -447,6 +454,7 @@ class Replicator:
         """See to digests and sessions, and propose the end of what has lapsed."""
         self.digests.tick(now)
         self.sessions.tick(now)
+        self.members.tick(now)
         lapse = self.sessions.lapses.next(now, may_propose=self._batches.may_lapse(now))
         if lapse is not None:
             self._batches.lapse(lapse, now)

@@ -17,7 +17,7 @@ from coord.replicator.applier import Applier
 from coord.replicator.assembly import Node, Surroundings, assemble
 from coord.replicator.coordinator import Coordinator
 from coord.replicator.identity import Identity
-from coord.replicator.replicator import Tuning
+from coord.replicator.tuning import Tuning
 from coord.simulation.checkers.agreement import Agreement
 from coord.simulation.checkers.digests import Digests
 from coord.simulation.checkers.votes import Votes

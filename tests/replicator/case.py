@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from random import Random
 
 from twisted.internet.task import Clock
@@ -12,103 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from coord.commands import Get, Read, Set, Write
 from coord.journal.memory import MemoryDisk, MemoryJournal
 from coord.paxos.membership import Configuration, Governs
-from coord.replicator.account import Identity
 from coord.replicator.assembly import Node, Surroundings, assemble
-from coord.replicator.interfaces import Card, IAdmission, IPeersObserver, Unfit
-from coord.replicator.replicator import Tuning
+from coord.replicator.identity import Identity
+from coord.replicator.tuning import Tuning
 from coord.results import Result
-from coord.wire import peer as wire
+from tests.replicator.links import Hub, Links
 
 STEP_SECONDS = 0.005
-
-
-class Links:
-    """`IPeers` of one node; frames wait in the hub until they are delivered."""
-
-    def __init__(self, node: str, hub: Hub) -> None:
-        self.node = node
-        self.hub = hub
-        self.observer: IPeersObserver | None = None
-        self.sent: list[tuple[str, wire.PeerMessage]] = []
-        self.flushes = 0
-        self.log: list[str] = []
-
-    def observe(self, observer: IPeersObserver) -> None:
-        """Say who is told."""
-        self.observer = observer
-
-    def send(self, peer: str, frame: bytes) -> None:
-        """Queue a frame, if there is a link."""
-        message = wire.decode(frame)
-        self.log.append(type(message).__name__)
-        self.sent.append((peer, message))
-        if peer in self.connected():
-            self.hub.frames.append((self.node, peer, frame))
-
-    def flush(self) -> None:
-        """Count the writes."""
-        self.flushes += 1
-
-    def admit_by(self, admission: IAdmission) -> None:
-        """Note who decides on links."""
-        self.admission = admission
-
-    def move(self, addresses: Mapping[str, str]) -> None:
-        """Note with whom there are to be links."""
-
-    def cards(self) -> Mapping[str, Card]:
-        """Return what each node said to which there is a link."""
-        return {}
-
-    def part(self, peer: str, unfit: Unfit) -> None:
-        """Close a link."""
-
-    def connected(self) -> frozenset[str]:
-        """Return the peers with a link."""
-        return self.hub.reachable(self.node)
-
-
-class Hub:
-    """All links; ``frames`` wait to be delivered."""
-
-    def __init__(self) -> None:
-        self.links: dict[str, Links] = {}
-        self.frames: deque[tuple[str, str, bytes]] = deque()
-        self.cut: set[str] = set()
-
-    def reachable(self, node: str) -> frozenset[str]:
-        """Return whom a node has links to."""
-        if node in self.cut:
-            return frozenset()
-        return frozenset(name for name in self.links if name != node and name not in self.cut)
-
-    def isolate(self, node: str) -> None:
-        """End all links of a node; both ends are told."""
-        others = self.reachable(node)
-        self.cut.add(node)
-        self.frames = deque(one for one in self.frames if node not in one[:2])
-        for other in others:
-            self._of(node).disconnected(other)
-            self._of(other).disconnected(node)
-
-    def heal(self, node: str) -> None:
-        """Let a node have its links again."""
-        self.cut.discard(node)
-        for other in self.reachable(node):
-            self._of(node).connected(other)
-            self._of(other).connected(node)
-
-    def deliver(self) -> None:
-        """Hand over all that waits now."""
-        for _ in range(len(self.frames)):
-            sender, to, frame = self.frames.popleft()
-            if to in self.links and to not in self.cut:
-                self._of(to).received(sender, frame)
-
-    def _of(self, node: str) -> IPeersObserver:
-        observer = self.links[node].observer
-        assert observer is not None
-        return observer
 
 
 class Case(SynchronousTestCase):
@@ -121,26 +31,31 @@ class Case(SynchronousTestCase):
         self.clock = Clock()
         self.hub = Hub()
         self.disks: dict[str, MemoryDisk] = {}
+        self.firsts: dict[str, Configuration] = {}
+        self.observers: set[str] = set()
         self.journals: dict[str, MemoryJournal] = {}
         self.nodes: dict[str, Node] = {}
         self.reports: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self.time_ms = 1_000_000
-        self.base = 0
+        self.base = self.first = 0
 
     def found(self, count: int = 1) -> None:
         """Start a cluster and wait until it serves."""
         names = [f"n{number}" for number in range(1, count + 1)]
-        self.disks = {name: MemoryDisk() for name in names}
+        self.disks = {name: MemoryDisk(f"disk-{name}") for name in names}
+        self.firsts = dict.fromkeys(names, Configuration(tuple(names)))
         for name in names:
             self.start(name)
         self.advance(2.0)
         self.base = self.rev("n1")
+        self.first = int(self.fact("n1", "slot"))
         self.assertEqual({self.rev(name) for name in names}, {self.base})
         self.assertGreater(self.base, 0)
 
     def start(self, name: str) -> Node:
         """Start a node from its disk."""
-        initial = (Governs(1, Configuration(tuple(self.disks))),)
+        first = self.firsts.get(name) or Configuration(tuple(self.disks))
+        initial = (Governs(1, first),)
         journal = MemoryJournal(self.disks[name], initial=initial, clock=self.clock)
         self.journals[name] = journal
         links = self.hub.links[name] = Links(name, self.hub)
@@ -159,13 +74,28 @@ class Case(SynchronousTestCase):
             node=name,
             cluster="cluster-1",
             incarnation=recovered.incarnation,
-            addresses={one: f"{one}:1" for one in self.disks},
+            addresses={one: f"{one}:1" for one in {*first.nodes, name}},
+            is_joining=name in first.learners,
+            is_observer=name in self.observers,
         )
         node = self.nodes[name] = assemble(surroundings, recovered, identity, self.tuning)
         node.replicator.start()
         if name not in self.hub.cut:
             self.hub.heal(name)
         return node
+
+    def join(self, name: str, *, is_observer: bool = False) -> Node:
+        """Start a node that is to become a member of the cluster that there is."""
+        others = tuple(sorted(self.disks))
+        self.disks[name] = MemoryDisk(f"disk-{name}")
+        self.firsts[name] = Configuration(others, (name,))
+        if is_observer:
+            self.observers.add(name)
+        return self.start(name)
+
+    def wipe(self, name: str) -> None:
+        """Lose the disk of a node that is not running; it gets an empty one."""
+        self.disks[name] = MemoryDisk(f"{self.disks[name].name}+")
 
     def crash(self, name: str) -> None:
         """End a node at once; what its disk had not written is lost."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coord.paxos.timing import Timing
-from coord.replicator.replicator import Tuning
+from coord.replicator.tuning import Tuning
 from coord.wire.peer import PeerMessage
 from tests.replicator.case import Case
 

@@ -7,7 +7,7 @@ from coord.errors import Denied, NoEntry, RevisionMismatch, Unavailable, Unknown
 from coord.paths import Glob
 from coord.paxos.messages import Accept, Query
 from coord.paxos.timing import Timing
-from coord.replicator.replicator import Tuning
+from coord.replicator.tuning import Tuning
 from coord.results import Entry, Point, Value, Written
 from tests.replicator.case import Asked, Case
 

@@ -8,7 +8,7 @@ from coord.limits import COMPARE_SECONDS, DIGEST_SLOTS
 from coord.paths import Glob
 from coord.paxos.durable import Vote
 from coord.replicator.digests import DivergedError, interval
-from coord.replicator.replicator import Tuning
+from coord.replicator.tuning import Tuning
 from coord.results import Value, Written
 from coord.store.machine import Store
 from coord.wire.peer import Digests

@@ -7,7 +7,7 @@ from coord.errors import CoordError, Lagged, NotHeld, SessionExpired, Unknown
 from coord.events import Event, SessionEvent, Trouble
 from coord.paths import Glob
 from coord.paxos.timing import Timing
-from coord.replicator.replicator import Tuning
+from coord.replicator.tuning import Tuning
 from coord.results import Granted, Opened, Queued, Value, Written
 from coord.store.sessions import key_hash
 from tests.replicator.case import Asked

@@ -14,7 +14,7 @@ from coord.replicator import imaging
 from coord.replicator.applier import Applier, Origins
 from coord.replicator.imaging import Imaging, LogMarks
 from coord.replicator.interfaces import IImageWriter
-from coord.replicator.replicator import Tuning
+from coord.replicator.tuning import Tuning
 from coord.results import Value, Written
 from coord.store.machine import Store
 from tests.replicator.case import Case
@@ -86,8 +86,8 @@ class Images(Case):
         slot = self.disks["n1"].image_slot
         applier = imaging.load(iter(self.disks["n1"].image), 1000).applier
         self.assertEqual(applier.slot, slot)
-        self.assertEqual(applier.store.rev, self.base + slot - 1)
-        self.assertEqual(applier.origins.known()[0][1].number, slot - 1)
+        self.assertEqual(applier.store.rev, self.base + slot - self.first)
+        self.assertEqual(applier.origins.known()[0][1].number, slot - self.first)
         self.assertEqual(applier.store.answer(Get("/0")), Value(self.base + 1, b"x" * 200))
 
     def test_at_most_once(self) -> None:

@@ -6,7 +6,7 @@ from coord.commands import Caller, EndSession, Get, Level, Lock, Read, Resume, S
 from coord.errors import Denied, NoEntry, Unavailable
 from coord.events import SessionEvent, Trouble
 from coord.paxos.timing import Timing
-from coord.replicator.replicator import Tuning
+from coord.replicator.tuning import Tuning
 from coord.results import Opened, Value, Written
 from coord.wire.peer import Renew, Renewed
 from tests.replicator.case import Asked

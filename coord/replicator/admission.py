@@ -1,0 +1,205 @@
+"""Which nodes this one has links with, by what it knows of the cluster's configurations.
+
+A name and a certificate do not make a node one of us: its directory may have been emptied, or
+set back to an old copy, and then it has forgotten what it promised and voted. So each configuration
+says which disk each member is on, all nodes keep what they heard of the others' promises and votes
+(`coord.paxos.witness`), and a node says on its `Card` what it knows of itself. Who is behind is
+careful: of a node that knows a later configuration it believes what it has not learnt yet.
+
+A node that is refused does not always take that for the truth:
+
+* told that it is set back it stops at once: one vote too many would do the harm;
+* told that it is no member, or that another disk was admitted in its place, by a node that knows no
+  less than itself, it stops for good if it ever was a member on this disk: it was removed;
+* else it was not admitted yet, or its disk was emptied. It has nothing to lose, so it waits, asks
+  again, and says in its status what an operator has to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from twisted.logger import Logger
+
+from coord.paxos.membership import Configuration
+from coord.paxos.replica import Replica
+from coord.replicator.faults import Faults
+from coord.replicator.identity import Identity
+from coord.replicator.interfaces import Card, IPeers, Unfit, Why
+
+MEMBERS_PROTOCOL: Final = 5
+"""The first version of the peers' conversation whose cards tell of disks, promises and votes."""
+REMOVED: Final = "removed.txt"
+"""The text that a removed node leaves in its directory; a node does not start beside it."""
+
+_REMOVED_TEXT: Final = """{why}
+
+It votes no more, serves no more, and does not start again on this directory: what it holds is
+older than what the cluster has. To have the node as a member again, empty the directory, start it
+with --join, and have an admin say, on a node of the cluster,
+
+    MEMBER add {node} {address}
+"""
+
+
+class Admission:
+    """Judges nodes, and takes note of how this one is judged; provides `IAdmission`.
+
+    :param knocked: an observer that is no member yet wants to be one.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        identity: Identity,
+        replica: Replica,
+        peers: IPeers,
+        faults: Faults,
+        *,
+        knocked: Callable[[Card], None],
+    ) -> None:
+        self._identity = identity
+        self._replica = replica
+        self._peers = peers
+        self._faults = faults
+        self._knocked = knocked
+        self._refusals: dict[str, str] = {}
+        self._was_member = False
+        self._addresses: dict[str, str] = {}
+
+    # -- asked by the links --------------------------------------------------------------------
+    def card(self) -> Card:
+        """Return what this node says of itself now."""
+        identity, replica = self._identity, self._replica
+        return Card(
+            node=identity.node,
+            incarnation=identity.incarnation,
+            disk=identity.disk,
+            address=identity.addresses.get(identity.node, ""),
+            promised=replica.promised,
+            reach=replica.reach,
+            slot=replica.knowledge,
+            is_observer=identity.is_observer,
+        )
+
+    def judge(self, card: Card) -> Unfit | None:
+        """Return why a node gets no link, None where it gets one."""
+        unfit = self._misplaced(card) or self._set_back(card)
+        if unfit is not None and unfit.why is Why.STRANGER and card.is_observer and card.address:
+            self._knocked(card)
+        return unfit
+
+    def disowned(self, peer: str, unfit: Unfit) -> None:
+        """Take note that ``peer`` refuses a link with this node, and why."""
+        if self._faults.reason is not None:
+            return
+        self._refusals[peer] = unfit.text
+        if unfit.why is Why.SET_BACK:
+            self._log.critical("{peer} says: {text}", peer=peer, text=unfit.text)
+            self._faults.withdraw(f"{unfit.text} ({peer} says so)")
+        elif self._was_member and unfit.slot >= self._replica.knowledge:
+            self._removed(f"{unfit.text} ({peer} says so)")
+
+    # -- asked by the loop ---------------------------------------------------------------------
+    def waits(self) -> str | None:
+        """Return in one line that this node is not admitted, and what to do; None where it is."""
+        if not self._refusals or self._peers.connected():
+            return None
+        peer, text = next(iter(sorted(self._refusals.items())))
+        return f"not admitted: {text} ({peer} says so)"
+
+    def linked(self, peer: str) -> None:
+        """Take note of a link: who refused this node before does so no more."""
+        self._refusals.pop(peer, None)
+
+    def look(self) -> None:
+        """Act on the configurations as they are now known: links, and this node's own place."""
+        governing = self.governing()
+        self._was_member |= any(self._is_own(one) for one in governing)
+        for peer, card in self._peers.cards().items():
+            unfit = self._misplaced(card)
+            if unfit is not None:
+                self._peers.part(peer, unfit)
+        is_gone = not any(self._identity.node in one.nodes for one in governing)
+        if is_gone and self._was_member and self._replica.target == self._replica.chosen:
+            self._removed(f"{self._identity.node} was removed from the cluster")
+            return
+        self._move(governing)
+
+    def governing(self) -> tuple[Configuration, ...]:
+        """Return the configurations that govern what is not chosen yet, oldest first."""
+        return tuple(one.configuration for one in self._replica.governs)
+
+    def addresses(self, governing: Iterable[Configuration]) -> dict[str, str]:
+        """Return where the nodes of some configurations are, as the latest of them says."""
+        found: dict[str, str] = {}
+        for configuration in governing:
+            for node in configuration.nodes:
+                member = configuration.member(node)
+                known = member.address if member is not None else ""
+                found[node] = known or found.get(node) or self._identity.addresses.get(node, "")
+        return found
+
+    # -- within ----------------------------------------------------------------------------------
+    def _move(self, governing: Iterable[Configuration]) -> None:
+        """Have links with all members, where they are, and with nobody else."""
+        addresses = {node: where for node, where in self.addresses(governing).items() if where}
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._peers.move(addresses)
+
+    def _is_own(self, configuration: Configuration) -> bool:
+        """Say whether a configuration has this node, on this very disk."""
+        member = configuration.member(self._identity.node)
+        return member is not None and bool(member.disk) and member.disk == self._identity.disk
+
+    def _removed(self, why: str) -> None:
+        """Take part no more, for good: the others go on without this node."""
+        node = self._identity.node
+        self._log.critical("this node stops serving: {why}", why=why)
+        self._faults.withdraw(why)
+        address = self._identity.addresses.get(node) or "HOST:PORT"
+        self._faults.keep(REMOVED, _REMOVED_TEXT.format(why=why, node=node, address=address))
+        self._peers.move({})
+
+    def _misplaced(self, card: Card) -> Unfit | None:
+        """Return what the configurations have against a node, if they know as much as it does."""
+        known = self._replica.knowledge
+        if card.slot > known:
+            return None
+        node, configurations = (
+            card.node,
+            [one for one in self.governing() if card.node in one.nodes],
+        )
+        if not configurations:
+            where = card.address or "HOST:PORT"
+            text = f"{node} is not a member of this cluster: MEMBER add {node} {where} makes it one"
+            return Unfit(Why.STRANGER, text, known)
+        member = configurations[-1].member(node)
+        if member is None or not member.disk or card.disk in ("", member.disk):
+            return None
+        text = (
+            f"{node} is not on the disk that was admitted: it was emptied, or exchanged;"
+            f" MEMBER replace {node} {node} {member.address} admits it anew"
+        )
+        return Unfit(Why.OTHER_DISK, text, known)
+
+    def _set_back(self, card: Card) -> Unfit | None:
+        """Return what was heard of a node that it has forgotten."""
+        if card.protocol and card.protocol < MEMBERS_PROTOCOL:
+            return None
+        latest = self._replica.configuration.member(card.node)
+        if latest is not None and latest.disk and card.disk != latest.disk:
+            return None  # it knows of a later configuration, which has it on another disk
+        heard = self._replica.witness(card.node)
+        if card.promised >= heard.promised and card.reach >= heard.reach:
+            return None
+        node = card.node
+        text = (
+            f"{node}'s disk was set back: it has promised b={card.promised.describe()} and reaches"
+            f" to slot {card.reach}, but said b={heard.promised.describe()} and {heard.reach};"
+            f" empty its directory, then MEMBER replace {node} {node} HOST:PORT admits it anew"
+        )
+        return Unfit(Why.SET_BACK, text, self._replica.knowledge)
