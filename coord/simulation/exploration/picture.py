@@ -11,6 +11,7 @@ and else a time, as are all within a collection. Entries of a dict are sorted, a
 from __future__ import annotations
 
 from collections import deque
+from types import FunctionType, MethodType
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from coord.paxos.timing import Timing
 
 Picture = tuple[Any, ...]
 
-STATISTICS = {"elections"}
+STATISTICS = {("Elections", "count")}
 """What a replica counts for others and never looks at."""
 DIGITS = 6
 
@@ -34,7 +35,9 @@ class _Reference:
 
 
 _REFERENCES = [_Reference(index) for index in range(1000)]
-_ATOMS: dict[type, bool] = dict.fromkeys((bool, int, str, bytes, type(None), Timing), True)
+_ATOMS: dict[type, bool] = dict.fromkeys(
+    (bool, int, str, bytes, type(None), FunctionType, Timing), True
+)
 _FIELDS: dict[type, tuple[str, ...] | None] = {}
 
 
@@ -46,6 +49,9 @@ def press(root: object, now: float) -> Picture:
 def restore(picture: Picture, now: float) -> Any:
     """Return a new object that is as the one of the picture was, at a clock that shows ``now``."""
     made = [_blank(entry[0]) for entry in picture]
+    for index, entry in enumerate(picture):
+        if entry[0] is MethodType:
+            made[index] = MethodType(entry[1], made[entry[2].index])
     for thing, entry in zip(made, picture, strict=True):
         _fill(thing, entry, made, now)
     return made[0]
@@ -83,10 +89,12 @@ class _Press:
             return (cls, *sorted(value))
         if cls is list or cls is deque:
             return (cls, *(self._take(one, is_time=True) for one in value))
+        if cls is MethodType:
+            return (cls, value.__func__, self._take(value.__self__, is_time=True))
         names = _fields(value)
         values = [
             self._take(getattr(value, name), is_time=not name.endswith("_seconds"))
-            if name not in STATISTICS
+            if (cls.__name__, name) not in STATISTICS
             else 0
             for name in names
         ]
@@ -117,6 +125,8 @@ def _fields(value: Any) -> tuple[str, ...]:
 def _blank(cls: type) -> Any:
     if cls in {dict, set, list, deque}:
         return cls()
+    if cls is MethodType:
+        return None
     if issubclass(cls, msgspec.Struct):
         return cls(**dict.fromkeys(cls.__struct_fields__))
     return cls.__new__(cls)
@@ -130,7 +140,7 @@ def _fill(thing: Any, entry: tuple[Any, ...], made: list[Any], now: float) -> No
         thing.update(entry[1:])
     elif cls is list or cls is deque:
         thing.extend(_values(entry[1:], made, now))
-    else:
+    elif cls is not MethodType:
         for name, value in zip(entry[1], entry[2:], strict=True):
             kind = type(value)
             if kind is _Reference:

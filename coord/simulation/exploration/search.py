@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from coord.simulation.exploration.story import go, name_steps, tell
+from coord.simulation.exploration.story import go, name_steps, shortened, tell
 from coord.simulation.exploration.world import FIRST, Bounds, Choice, Kind, State, World
 
 DEPTH = 1000
@@ -129,8 +129,9 @@ class Search:
             at = self._seen[at]
         way.reverse()
         way.append(self.world.perform(state, choice)[0])
+        steps = [*self._steps, *name_steps(self.world, way)]
         self.report.flaw = flaw
-        self.report.steps = [*self._steps, *name_steps(self.world, way)]
+        self.report.steps = shortened(self.world.bounds, steps) if self._steps else steps
         self.report.story = list(tell(self.world, self.report.steps))
 
     def _count(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from coord.errors import BadRequest
 from coord.paxos.effects import Chosen
 from coord.simulation.exploration.lives import Life, Parcel, describe
-from coord.simulation.exploration.world import FIRST, Choice, Kind, State, World
+from coord.simulation.exploration.world import FIRST, Bounds, Choice, Kind, State, World
 
 ARROWS = {Kind.TAKE: "<", Kind.LOSE: "!", Kind.REPEAT: "+"}
 
@@ -59,6 +59,29 @@ def name_steps(world: World, states: Sequence[State]) -> list[str]:
         ways = named(world, state).items()
         names.append(next(name for name, one in ways if world.perform(state, one)[0] == after))
     return names
+
+
+def shortened(bounds: Bounds, names: Sequence[str]) -> list[str]:
+    """Return what is left of a story that breaks a rule when no step more can be left out."""
+    rule, steps = broken(bounds, names)
+    at = len(steps)
+    while at:
+        at -= 1
+        found, shorter = broken(bounds, steps[:at] + steps[at + 1 :])
+        if found == rule:
+            steps, at = shorter, min(at, len(shorter))
+    return steps
+
+
+def broken(bounds: Bounds, names: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the rule that a story breaks first, and its steps up to there; else nothing."""
+    try:
+        for number, (*_, flaw) in enumerate(go(World(bounds), names), 1):
+            if flaw:
+                return flaw.split(":")[0], list(names[:number])
+    except BadRequest:
+        pass
+    return "", []
 
 
 def tell(world: World, names: Sequence[str]) -> Iterator[str]:

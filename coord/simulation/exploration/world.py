@@ -17,7 +17,7 @@ import attrs
 
 from coord.paxos.durable import Value
 from coord.paxos.effects import Chosen
-from coord.paxos.membership import Configuration, Governs, Membership
+from coord.paxos.membership import Configuration
 from coord.paxos.proposer import NO_OP
 from coord.paxos.timing import Timing
 from coord.simulation.exploration.lives import (
@@ -26,7 +26,6 @@ from coord.simulation.exploration.lives import (
     Lapse,
     Life,
     Lives,
-    Note,
     Numbers,
     Outcome,
     Propose,
@@ -43,9 +42,17 @@ class Bounds:
     """How large a world is, and how often each thing may happen in it.
 
     ``proposals`` are values ``a``, ``b`` ... in that order; ``changes`` are configurations, in that
-    order too. The first of ``nodes`` that are no ``voters`` learn. ``is_ordered`` says that links
-    keep the order, ``is_apart`` that clocks run as they like (reads then need no lease), ``is_prompt``
-    that disks write at once, ``is_led`` that n1 leads from the start.
+    order too. So many ``voters`` are the first of the ``nodes`` (0: all); the others learn.
+
+    ``is_ordered``
+        Links keep the order, messages are lost as often as ``losses`` says, and a crash loses what
+        is under way to the node. Without it any message may arrive at any time, or never.
+    ``is_apart``
+        Clocks run as they like, so reads go without leases.
+    ``is_prompt``
+        Disks write at once.
+    ``is_led``
+        n1 leads from the start.
     """
 
     nodes: int = 3
@@ -58,7 +65,7 @@ class Bounds:
     waits: int = 1
     reads: int = 0
     alpha: int = 2
-    is_ordered: bool = False
+    is_ordered: bool = True
     is_apart: bool = False
     is_prompt: bool = False
     is_led: bool = True
@@ -151,7 +158,7 @@ class World:
             Kind.PAUSE: deed(Lapse(2 * bounds.timing.lease_seconds)),
             Kind.ANNOUNCE: deed(Announce()),
         }
-        self._receivers: list[tuple[int, int]] = []
+        self._routes: list[tuple[int, int]] = []
 
     # -- states ------------------------------------------------------------------------------
     def initial(self) -> State:
@@ -195,7 +202,7 @@ class World:
         """Return what may happen next."""
         left: Left = self._lefts.values[state[2]]
         for parcel in self._arriving(self._networks.values[state[0]]):
-            node = self._receiver(parcel)
+            node = self._route(parcel)[0]
             yield Choice(Kind.TAKE, node, parcel)
             if left.losses and self.bounds.is_ordered:
                 yield Choice(Kind.LOSE, node, parcel)
@@ -233,16 +240,13 @@ class World:
             firsts.setdefault((parcel.sender, parcel.to), number)
         return list(firsts.values())
 
-    def _receiver(self, parcel: int) -> int:
-        return self._route(parcel)[0]
-
     def _route(self, parcel: int) -> tuple[int, int]:
         """Return who gets a message, and the number of the deed of getting it."""
-        while len(self._receivers) <= parcel:
-            one = self.lives.parcel(len(self._receivers))
+        while len(self._routes) <= parcel:
+            one = self.lives.parcel(len(self._routes))
             deed = self.lives.deed(Take(one.sender, one.message))
-            self._receivers.append((self._names.index(one.to), deed))
-        return self._receivers[parcel]
+            self._routes.append((self._names.index(one.to), deed))
+        return self._routes[parcel]
 
     # -- steps -------------------------------------------------------------------------------
     def perform(self, state: State, choice: Choice) -> tuple[State, str]:
@@ -264,6 +268,8 @@ class World:
         if outcome.seconds and not self.bounds.is_apart:
             self._lapse(lives, node, outcome.seconds)
         network = self._networks.values[state[0]]
+        if kind == Kind.CRASH and self.bounds.is_ordered:
+            network = tuple(one for one in network if self._route(one)[0] != node)
         if kind == Kind.TAKE or outcome.sent:
             network = self._carry(network, parcel if kind == Kind.TAKE else -1, outcome.sent)
         flaw = outcome.flaw
@@ -377,13 +383,12 @@ class World:
         return past._replace(agreed=(*agreed, note.value))
 
     def _is_durable(self, agreed: tuple[Value, ...], lives: list[int], note: Chosen) -> bool:
-        membership = Membership((Governs(1, self.first),), self.bounds.alpha)
-        for slot, value in enumerate(agreed, 1):
-            if isinstance(value, Configuration):
-                membership.learn(slot, value)
-        return membership.at(note.slot).is_quorum(
-            life.node for life in map(self.lives.life, lives) if self._holds(life, note)
-        )
+        """Say whether a majority has it, by an arithmetic that is not the one of the core."""
+        voters = self.first.voters
+        for value in agreed[: max(0, note.slot - self.bounds.alpha)]:
+            voters = value.voters if isinstance(value, Configuration) else voters
+        having = [life for life in map(self.lives.life, lives) if self._holds(life, note)]
+        return 2 * sum(life.node in voters for life in having) > len(voters)
 
     def _holds(self, life: Life, note: Chosen) -> bool:
         return any(vote.slot == note.slot and vote.value == note.value for vote in life.votes)

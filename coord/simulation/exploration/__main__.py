@@ -1,0 +1,5 @@
+"""``python -m coord.simulation.exploration``: see `coord.simulation.exploration.cli`."""
+
+from coord.simulation.exploration.cli import main
+
+raise SystemExit(main())
