@@ -35,9 +35,9 @@ REMOVED: Final = "removed.txt"
 
 _REMOVED_TEXT: Final = """{why}
 
-It votes no more, serves no more, and does not start again on this directory: what it holds is
-older than what the cluster has. To have the node as a member again, empty the directory, start it
-with --join, and have an admin say, on a node of the cluster,
+This node votes no more, serves no more, and does not start again on this directory: what it holds
+is older than what the cluster has. To have it as a member again, empty the directory, start it with
+--join, and have an admin say, on a node of the cluster,
 
     MEMBER add {node} {address}
 """
@@ -100,7 +100,9 @@ class Admission:
             self._log.critical("{peer} says: {text}", peer=peer, text=unfit.text)
             self._faults.withdraw(f"{unfit.text} ({peer} says so)")
         elif self._was_member and unfit.slot >= self._replica.knowledge:
-            self._removed(f"{unfit.text} ({peer} says so)")
+            is_other = unfit.why is Why.OTHER_DISK
+            became = "replaced by itself on another disk" if is_other else "removed"
+            self._removed(f"{self._identity.node} was {became} ({peer} says so)")
 
     # -- asked by the loop ---------------------------------------------------------------------
     def waits(self) -> str | None:
@@ -124,7 +126,7 @@ class Admission:
                 self._peers.part(peer, unfit)
         is_gone = not any(self._identity.node in one.nodes for one in governing)
         if is_gone and self._was_member and self._replica.target == self._replica.chosen:
-            self._removed(f"{self._identity.node} was removed from the cluster")
+            self._removed(f"{self._identity.node} was removed")
             return
         self._move(governing)
 
