@@ -66,7 +66,7 @@ class Admission:
         self._faults = faults
         self._knocked = knocked
         self._refusals: dict[str, str] = {}
-        self._was_member = False
+        self._was_member = self._is_gone = False
         self._addresses: dict[str, str] = {}
 
     # -- asked by the links --------------------------------------------------------------------
@@ -124,11 +124,17 @@ class Admission:
             unfit = self._misplaced(card)
             if unfit is not None:
                 self._peers.part(peer, unfit)
-        is_gone = not any(self._identity.node in one.nodes for one in governing)
-        if is_gone and self._was_member and self._replica.target == self._replica.chosen:
+        is_named = any(self._identity.node in one.nodes for one in governing)
+        self._is_gone = self._was_member and not is_named
+        if not self._is_gone:
+            self._move(governing)
+        self.tick()
+
+    def tick(self) -> None:
+        """Take part no more once it is certain that this node is no member."""
+        if self._is_gone and self._replica.target == self._replica.chosen:
+            self._is_gone = False
             self._removed(f"{self._identity.node} was removed")
-            return
-        self._move(governing)
 
     def governing(self) -> tuple[Configuration, ...]:
         """Return the configurations that govern what is not chosen yet, oldest first."""

@@ -37,6 +37,7 @@ ASK_AGAIN_SECONDS: Final = 0.6
 WISHES_MAX: Final = 64
 """Changes that may wait on one node; they are made one after the other."""
 
+_NEVER: Final = float("-inf")
 _UNAVAILABLE: Final = Unavailable("not done: no leader could be asked; try again")
 _UNKNOWN: Final = Unknown("it was asked of a leader; see MEMBERS whether it is done")
 
@@ -52,7 +53,7 @@ class Wish:
         self.answer = answer
         self.deadline = deadline
         self.asked: Ballot = NEVER
-        self.asked_at = 0.0
+        self.asked_at = _NEVER
         self._since = replica.knowledge
         member = replica.configuration.member(change.node)
         self._disk = member.disk if member is not None else ""
@@ -156,7 +157,7 @@ class Asking:
         """Take note of a new link: what was asked of a leader before may be lost."""
         if peer == self._replica.leader:
             for wish in self._wishes.values():
-                wish.asked_at = 0.0
+                wish.asked_at = _NEVER
 
     def turn(self) -> None:
         """Answer what is done; ask who leads of the rest."""

@@ -118,6 +118,7 @@ class Members:
     def tick(self, now: float) -> None:
         """Let time pass."""
         self._asking.tick(now)
+        self.admission.tick()
         self._reconfiguring.tick()
 
     def stop(self) -> None:
