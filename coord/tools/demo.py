@@ -3,77 +3,33 @@
 It does what an operator would: ``coord init``, one ``twistd`` for each node, a look at
 ``STATUS`` until all is well. The children run in process groups of their own, so that the
 terminal's Ctrl-C reaches this program alone, which then stops each by its process id.
+
+``bin/demo stop n2`` and ``bin/demo start n2``, from another terminal, are what ``systemctl`` is on
+a machine. A node can be started that was stopped or killed, or that was made beside the first three
+(`coord.tools.demo_nodes`).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import IO, Final
+from typing import Final
 
-import attrs
-
-from coord.frontends.console.keys import write_private_key
 from coord.node.settings import Refused
-from coord.tools.init import make_cluster
+from coord.tools.demo_nodes import HOST, Company, Node, company, one_of, plan, wanted
 
-HOST: Final = "127.0.0.1"
 BASE_PORT: Final = 8046
-WEB_OFFSET: Final = 10
-CONSOLE_OFFSET: Final = 20
-PEER_OFFSET: Final = 30
-CONSOLE_KEY: Final = "console_key"
-PORT_OFFSET_MAX: Final = 42
 SERVE_SECONDS_MAX: Final = 60.0
-STOP_SECONDS_MAX: Final = 10.0
+DEED_SECONDS_MAX: Final = 10.0
 LOOK_SECONDS: Final = 0.1
-LOG_LINES_TOLD: Final = 15
-
-
-@attrs.frozen(kw_only=True)
-class Node:
-    """One node of the demonstration: its name, its folder and its ports."""
-
-    name: str
-    folder: Path
-    line_port: int
-    web_port: int
-    console_port: int
-    peer_port: int
-
-    @property
-    def ports(self) -> tuple[int, ...]:
-        """All its ports."""
-        return (self.line_port, self.web_port, self.console_port, self.peer_port)
-
-    @property
-    def console_key(self) -> Path:
-        """The private key that opens its console; the public half is beside it."""
-        return self.folder.parent.absolute() / CONSOLE_KEY
-
-    @property
-    def log(self) -> Path:
-        """The file to which the node's output goes."""
-        return self.folder / "log"
-
-    @property
-    def config(self) -> Path:
-        """The node's own TOML file."""
-        return self.folder / "coord.toml"
-
-    @property
-    def member(self) -> str:
-        """The node as its peers are told of it: ``NAME=HOST:PORT``."""
-        return f"{self.name}={HOST}:{self.peer_port}"
 
 
 class Stop:
@@ -88,30 +44,13 @@ class Stop:
         self.seen = True
 
 
-def plan(folder: Path, base_port: int) -> tuple[Node, ...]:
-    """Return the three nodes, their ports counted from ``base_port``."""
-    if not 0 < base_port <= (1 << 16) - 1 - PORT_OFFSET_MAX:
-        raise Refused(f"--base-port {base_port} leaves no room for the other ports")
-    return tuple(
-        Node(
-            name=f"n{index + 1}",
-            folder=folder / f"n{index + 1}",
-            line_port=base_port + index,
-            web_port=base_port + WEB_OFFSET + index,
-            console_port=base_port + CONSOLE_OFFSET + index,
-            peer_port=base_port + PEER_OFFSET + index,
-        )
-        for index in range(3)
-    )
-
-
 def prepare(folder: Path, nodes: Sequence[Node]) -> None:
     """See to it that every node has its folder; take up those that are there."""
-    there = [node.name for node in nodes if node.config.exists()]
-    if not there:
+    from coord.frontends.console.keys import write_private_key
+    from coord.tools.init import make_cluster
+
+    if not any(node.config.exists() for node in nodes):
         make_cluster(folder, [node.member for node in nodes])
-    elif len(there) < len(nodes):
-        raise Refused(f"{folder} holds a part of a cluster only: remove it, or give another --dir")
     key = nodes[0].console_key
     if not key.exists() or not _public(key).exists():
         _public(key).write_text(f"{write_private_key(key)} bin/demo\n", encoding="utf-8")
@@ -135,11 +74,11 @@ def check_ports(nodes: Sequence[Node]) -> None:
                     ) from None
 
 
-def command(node: Node, nodes: Sequence[Node]) -> list[str]:
+def command(node: Node) -> list[str]:
     """Return the command that starts a node.
 
-    Ports stand on the command line, above those in the file, so that a folder that is
-    taken up again can move to others.
+    Its clients' ports stand on the command line, above those in the file, so that a folder that
+    is taken up again can move to others. Its peers find it where they did.
     """
     return [
         str(Path(sys.executable).parent / "twistd"),
@@ -148,103 +87,72 @@ def command(node: Node, nodes: Sequence[Node]) -> list[str]:
         *("--web", f"tcp:{node.web_port}:interface={HOST}"),
         *("--console", f"tcp:{node.console_port}:interface={HOST}"),
         *("--authorized-keys", str(_public(node.console_key))),
-        *("--peer-listen", f"tcp:{node.peer_port}:interface={HOST}"),
-        *(word for one in nodes for word in ("--peer", one.member)),
     ]
 
 
-Children = dict[str, subprocess.Popen[bytes]]
+class Demonstration:
+    """The nodes in a folder, for as long as the program runs.
 
+    :param again: says how somebody starts a node again.
+    """
 
-@contextmanager
-def running(nodes: Sequence[Node]) -> Iterator[Children]:
-    """Start all nodes; stop them all at the end, whatever the end is."""
-    children: Children = {}
-    try:
+    def __init__(
+        self, folder: Path, base_port: int, running: Company, again: Callable[[str], str]
+    ) -> None:
+        self.folder = folder
+        self.base_port = base_port
+        self.running = running
+        self._again = again
+
+    def start(self, nodes: Sequence[Node]) -> list[Node]:
+        """Start all that were not removed from the cluster, and return them."""
         for node in nodes:
-            with node.log.open("ab") as log:
-                children[node.name] = _start(command(node, nodes), node.folder, log)
-        yield children
-    finally:
-        stop(children)
+            if node.was_removed:
+                say(f"{node.name} was removed from the cluster, and is not started")
+            else:
+                self.running.start(node, command(node))
+        return [node for node in nodes if not node.was_removed]
 
+    def wait_until_serving(self, nodes: Sequence[Node], stopped: Stop) -> None:
+        """Return once every node serves that can, or Ctrl-C was seen; raises `Refused`."""
+        until = time.monotonic() + SERVE_SECONDS_MAX
+        waiting = list(nodes)
+        while waiting and not stopped.seen:
+            self.tell_of_dead()
+            if not self.running:
+                raise Refused("no node is left")
+            first = waiting[0]
+            if not self.running.runs(first) or first.serves():
+                del waiting[0]
+            elif first.is_at_fault() and len(nodes) > 1:
+                say(f"{first.name} does not serve: {first.status().get('fault')}")
+                del waiting[0]
+            elif time.monotonic() > until:
+                raise Refused(f"{first.name} does not serve yet; {first.last_words()}")
+            else:
+                time.sleep(LOOK_SECONDS)
 
-def _start(words: Sequence[str], folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        words,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-
-
-def stop(children: Children) -> None:
-    """Ask each child to end, and see that it does."""
-    for child in children.values():
-        if child.poll() is None:
-            child.terminate()
-            child.send_signal(signal.SIGCONT)  # someone may have frozen it, to see what happens
-    for name, child in children.items():
-        try:
-            child.wait(STOP_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            print(f"{name} did not stop when asked, and is killed", file=sys.stderr)
-            child.kill()
-            child.wait()
-
-
-def ended(nodes: Sequence[Node], children: Children) -> list[Node]:
-    """Return the nodes whose processes have ended."""
-    return [node for node in nodes if children[node.name].poll() is not None]
-
-
-def obituary(node: Node, children: Children) -> str:
-    """Return how a node ended, and the last it had to say."""
-    return f"{node.name} ended with status {children[node.name].returncode}; {_tail(node)}"
-
-
-def _tail(node: Node) -> str:
-    text = node.log.read_text(encoding="utf-8", errors="replace")
-    lines = text.splitlines()[-LOG_LINES_TOLD:]
-    return "\n".join([f"the end of {node.log}:", *(f"    {line}" for line in lines)])
-
-
-def ask(port: int, request: str) -> list[str]:
-    """Return the lines with which a node answers one request; none where it does not."""
-    try:
-        with socket.create_connection((HOST, port), timeout=2.0) as link:
-            link.sendall(f"{request}\nQUIT\n".encode())
-            with link.makefile("r", encoding="utf-8") as answer:
-                return answer.read().splitlines()[:-1]
-    except (OSError, UnicodeDecodeError):
-        return []
-
-
-def serves(node: Node) -> bool:
-    """Say whether a node knows a leader and can read what all agree on."""
-    items = dict(
-        line.removeprefix("ITEM ").partition("=")[::2] for line in ask(node.line_port, "STATUS")
-    )
-    if items.get("leader", "-") in ("", "-", "none"):
-        return False
-    return any(line.startswith("OK ") for line in ask(node.line_port, "SYNC"))
-
-
-def wait_until_serving(nodes: Sequence[Node], children: Children, stopped: Stop) -> None:
-    """Return once every node serves, or Ctrl-C was seen; raises `Refused`."""
-    until = time.monotonic() + SERVE_SECONDS_MAX
-    waiting = list(nodes)
-    while waiting and not stopped.seen:
-        for node in ended(nodes, children):
-            raise Refused(obituary(node, children))
-        if serves(waiting[0]):
-            del waiting[0]
-        elif time.monotonic() > until:
-            raise Refused(f"{waiting[0].name} does not serve yet; {_tail(waiting[0])}")
-        else:
+    def watch_over(self, stopped: Stop) -> None:
+        """Stay until Ctrl-C: tell of each node that ends, start those that somebody wants."""
+        while not stopped.seen:
+            self.tell_of_dead()
+            for node in wanted(self.folder, self.base_port):
+                if not self.running.runs(node):
+                    self.running.start(node, command(node))
+                    say(f"{node.name} is started")
+                node.wish.unlink()
             time.sleep(LOOK_SECONDS)
+
+    def tell_of_dead(self) -> None:
+        """Tell of each node that has ended: the others go on, as they should."""
+        for node, status in self.running.bury():
+            say(f"{node.name} ended with status {status}; {node.last_words()}")
+            print(f"To start it again: {self._again(node.name)}", file=sys.stderr)
+
+
+def say(text: str) -> None:
+    """Tell something, beside what is printed at the start."""
+    print(f"coord: {text}", file=sys.stderr, flush=True)
 
 
 def welcome(folder: Path, nodes: Sequence[Node]) -> str:
@@ -254,10 +162,13 @@ def welcome(folder: Path, nodes: Sequence[Node]) -> str:
         f"   console {HOST}:{node.console_port}"
         for node in nodes
     ]
-    first, second, third = (node.line_port for node in nodes)
+    first, second, third = (nodes[index % len(nodes)].line_port for index in range(3))
+    many = {1: "one node serves", 3: "three nodes serve"}.get(
+        len(nodes), f"{len(nodes)} nodes serve"
+    )
     return "\n".join(
         [
-            f"coord: three nodes serve; data and certificates are in {folder}",
+            f"coord: {many}; data and certificates are in {folder}",
             "",
             *rows,
             "",
@@ -271,7 +182,7 @@ def welcome(folder: Path, nodes: Sequence[Node]) -> str:
             "",
             f"  {ssh(nodes[0])}",
             "",
-            "Ctrl-C stops all three.",
+            "To kill a node, and to start it again: doc/firedrill.rst. Ctrl-C stops all.",
         ]
     )
 
@@ -294,49 +205,90 @@ def ssh(node: Node) -> str:
     )
 
 
-def run(folder: Path, base_port: int, stopped: Stop) -> None:
+def run(folder: Path, base_port: int, stopped: Stop, again: Callable[[str], str]) -> None:
     """Start, wait, greet, and stay until Ctrl-C; raises `Refused`."""
     nodes = plan(folder, base_port)
     check_ports(nodes)
     prepare(folder, nodes)
-    with running(nodes) as children:
-        wait_until_serving(nodes, children, stopped)
+    with company(folder, base_port) as running:
+        demonstration = Demonstration(folder, base_port, running, again)
+        started = demonstration.start(nodes)
+        demonstration.wait_until_serving(started, stopped)
         if not stopped.seen:
-            print(welcome(folder, nodes), flush=True)
-        watch_over(nodes, children, stopped)
+            print(welcome(folder, started), flush=True)
+        demonstration.watch_over(stopped)
     print("coord: stopped", flush=True)
 
 
-def watch_over(nodes: Sequence[Node], children: Children, stopped: Stop) -> None:
-    """Stay until Ctrl-C. Tell of each node that ends: the others go on, as they should.
+def start(node: Node) -> str:
+    """Have a node started by the demonstration that runs; return how it is then.
 
-    Raises `Refused` once none is left.
+    Raises `Refused` where nobody starts it, or it ends at once.
     """
-    told: set[str] = set()
-    while not stopped.seen:
-        gone = ended(nodes, children)
-        for node in gone:
-            if node.name not in told:
-                told.add(node.name)
-                print(f"coord: {obituary(node, children)}", file=sys.stderr)
-                again = shlex.join(command(node, nodes))
-                print(f"To start it again in another terminal:\n  {again}", file=sys.stderr)
-        if len(gone) == len(nodes):
-            raise Refused("no node is left")
+    before = node.log_size_bytes
+    node.wish.touch()
+    if not _happens(lambda: not node.wish.exists()):
+        node.wish.unlink(missing_ok=True)
+        raise Refused(f"nobody starts {node.name}: does bin/demo run in {node.folder.parent}?")
+    _happens(lambda: node.serves() or node.is_at_fault() or not node.pid_file.exists())
+    if not node.pid_file.exists():
+        raise Refused(f"{node.name} ended; {node.last_words(before)}")
+    told = node.status()
+    if not told:
+        return f"{node.name} runs, and does not answer; its log is {node.log}"
+    items = (f"{item}={told.get(item, '-')}" for item in ("role", "leader", "quorum", "fault"))
+    return f"{node.name} runs: {' '.join(items)}"
+
+
+def stop(node: Node) -> str:
+    """Ask a node to end, and wait until it has; raises `Refused` where it does not."""
+    if not node.pid_file.exists():
+        return f"{node.name} does not run"
+    os.kill(int(node.pid_file.read_text(encoding="utf-8")), signal.SIGTERM)
+    if not _happens(lambda: not node.pid_file.exists()):
+        raise Refused(f"{node.name} does not stop: kill -9 $(cat {node.pid_file})")
+    return f"{node.name} is stopped"
+
+
+BY_HAND: Final = {"start": start, "stop": stop}
+
+
+def _happens(what: Callable[[], bool]) -> bool:
+    """Wait for something, but not for ever; say whether it came to be."""
+    until = time.monotonic() + DEED_SECONDS_MAX
+    while not what():
+        if time.monotonic() > until:
+            return False
         time.sleep(LOOK_SECONDS)
+    return True
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the demonstration; return the exit status."""
+    """Run the demonstration, or have it start or stop nodes; return the exit status."""
     parser = argparse.ArgumentParser(prog="bin/demo", description="Three nodes on this machine.")
     parser.add_argument("--default-dir", type=Path, default=Path(".demo"), help=argparse.SUPPRESS)
     parser.add_argument("--dir", type=Path, help="where data and certificates are (.demo)")
     parser.add_argument("--base-port", type=int, default=BASE_PORT, help="first port (8046)")
+    parser.add_argument(
+        "deed", nargs="*", metavar="start|stop NODE", help="of the demonstration that runs already"
+    )
     given = parser.parse_args(words)
+    folder = given.dir or given.default_dir
+    deed, names = (given.deed[0], given.deed[1:]) if given.deed else ("", [])
+    if deed and not (deed in BY_HAND and names):
+        parser.error("bin/demo, or bin/demo start NODE..., or bin/demo stop NODE...")
+
+    def again(name: str) -> str:
+        chosen = ["--dir", str(given.dir)] if given.dir else []
+        return shlex.join(["bin/demo", *chosen, "start", name])
+
     try:
-        run(given.dir or given.default_dir, given.base_port, Stop())
+        for node in [one_of(folder, name) for name in names]:
+            print(f"coord: {BY_HAND[deed](node)}", flush=True)
+        if not deed:
+            run(folder, given.base_port, Stop(), again)
     except (Refused, OSError) as error:
-        print(f"coord: {error}", file=sys.stderr)
+        say(str(error))
         return 1
     return 0
 

@@ -118,27 +118,36 @@ class Demo(TestCase):
         self.assertIn(b"n3 127.0.0.1:", done.stdout)
 
     def test_node_dies(self) -> None:
-        """When a node is killed it says so, and the other two go on."""
+        """When a node is killed it says so, the others go on, and it is started again by a word."""
         base = free_base(OFFSETS)
         demo = self.start(base)
-        os.kill(self.pid_of(demo, "n1"), signal.SIGKILL)
+        os.kill(int((self.folder / "d/n1/pid").read_text()), signal.SIGKILL)
         eventually(lambda: "n1 ended with status -9" in self.said(), "it tells of the death")
+        self.assertIn(f"bin/demo --dir {self.folder / 'd'} start n1", self.said())
         eventually(
             lambda: self.ask(base + 1, "SET /a b").startswith("OK "), "the others take writes"
         )
+        self.assertRegex(self.deed("start", "n1"), "n1 runs: role=follower .* quorum=yes fault=-")
+        self.assertEqual(self.ask(base, "GET /a"), "VALUE 5 b")
+        self.assertEqual(
+            self.deed("stop", "n2", "n1"), "coord: n2 is stopped\ncoord: n1 is stopped\n"
+        )
+        self.assertRaises(ConnectionRefusedError, Link, base + 1)
         self.assertEqual(self.end(demo), 0)
+        self.assertRegex(self.deed("start", "n1", status=1), "no demonstration runs in")
 
-    def pid_of(self, demo: subprocess.Popen[bytes], name: str) -> int:
-        """Return the process id of one of its nodes."""
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-                words = (entry / "cmdline").read_text()
-            except OSError:
-                continue
-            if parent == str(demo.pid) and f"/{name}/coord.toml" in words:
-                return int(entry.name)
-        raise AssertionError(f"no process of {name}")
+    def deed(self, *words: str, status: int = 0) -> str:
+        """Return what is said of a node that is started or stopped from elsewhere."""
+        done = subprocess.run(
+            [sys.executable, "-m", "coord.tools.demo", "--dir", str(self.folder / "d"), *words],
+            env=surroundings(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done.stderr if status else done.stdout
 
     def test_port_in_use(self) -> None:
         """A port that is taken is named in one line, with status 1, and nothing is made."""

@@ -1,0 +1,70 @@
+"""The fire drills of ``doc/firedrill.rst``, gone through as an operator does."""
+
+from __future__ import annotations
+
+import time
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.functional.cluster import PATIENCE_SECONDS, eventually
+from tests.functional.drills import PAGE, Shell, Step, Writing, Yard, read_page, shared
+
+DRILLS = read_page(PAGE.read_text(encoding="utf-8"))
+LOOK_SECONDS = 0.1
+
+
+class Drill(SynchronousTestCase):
+    """Somebody goes through a drill of the page, line by line."""
+
+    def go_through(self, number: int, yard: Yard) -> None:
+        """Type what the page has, and find what it shows."""
+        (title,) = (one for one in DRILLS if one.startswith(f"{number}. "))
+        shell = Shell(yard.folder)
+        self.addCleanup(shell.close)
+        for step in DRILLS[""] + DRILLS[title]:
+            if number == 1 or step not in DRILLS[""] or not step.looks:
+                self.take(step, shell, yard)
+
+    def take(self, step: Step, shell: Shell, yard: Yard) -> None:
+        """Type one line; look again, if it only looks, until it shows what the page has."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        lines = shell.type(yard.local(step.typed))
+        while not step.is_shown(lines):
+            if not step.looks or time.monotonic() > until:
+                self.fail("\n".join(["", f"$ {step.typed}", *lines, "wanted:", *step.shown]))
+            time.sleep(LOOK_SECONDS)
+            lines = shell.type(yard.local(step.typed))
+
+
+class WithThree(Drill):
+    """Drills after which all three nodes are there as they were before."""
+
+    def setUp(self) -> None:
+        """Take up the demonstration that they share."""
+        self.yard = shared()
+
+    def tearDown(self) -> None:
+        """Find all three nodes to have the same."""
+        eventually(lambda: self.yard.are_same("n1", "n2", "n3"), "all nodes have the same")
+
+    def test_leader_killed(self) -> None:
+        """Another node leads within a second, and the one that was killed is started again."""
+        self.go_through(1, self.yard)
+
+    def test_node_hangs(self) -> None:
+        """The others go on without a node that hangs, and it is up to date when it goes on."""
+        self.go_through(2, self.yard)
+
+    def test_two_gone(self) -> None:
+        """One of three decides nothing, and two of three everything."""
+        self.go_through(3, self.yard)
+
+    def test_version(self) -> None:
+        """All nodes are stopped and started, one after the other, and no write is lost."""
+        with Writing(self.yard) as writing:
+            self.go_through(4, self.yard)
+        self.assertEqual(writing.lost(self.yard.base), set())
+
+    def test_deleted(self) -> None:
+        """What somebody has deleted comes back from the record, as it was just before."""
+        self.go_through(10, self.yard)
