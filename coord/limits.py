@@ -145,6 +145,8 @@ FRAME_BYTES_MAX: Final = 8 * MIB
 """Largest frame between peers. A longer one closes the link."""
 MESSAGE_BYTES_SOFT: Final = 1 * MIB
 """Messages with many values are cut once they hold this much."""
+PULLED_SLOTS_MAX: Final = 4096
+"""Chosen slots asked for at once where nobody says how many there are; as many come as fit."""
 AHEAD_BYTES_MAX: Final = 64 * MIB
 """Votes kept in memory above the chosen prefix; past it a node does not vote."""
 UNSAVED_BYTES_MAX: Final = 64 * MIB

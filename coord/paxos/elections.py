@@ -10,17 +10,20 @@ Two kinds of node stand back. Who has no vote in any configuration that governs 
 never stands. And a node that remembers nothing at all may be one of a new cluster, or one whose
 disk was lost: it waits until it is linked with all whom it was told of, so that two emptied nodes
 do not found a second cluster beside the third, which knows better; but for some seconds only.
+
+Where nobody leads for longer, those who may vote now may not know it yet, and those who know it may
+have no vote any more. So each asks the others in turn for what was chosen after what it knows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from coord.limits import MESSAGE_BYTES_SOFT
+from coord.limits import MESSAGE_BYTES_SOFT, PULLED_SLOTS_MAX
 from coord.paxos.ballot import NEVER, Ballot
 from coord.paxos.candidacy import Candidacy
 from coord.paxos.leadership import Leadership
-from coord.paxos.messages import Canvass, Endorse, Prepare, Promise, Refuse
+from coord.paxos.messages import Canvass, Endorse, Fetch, Prepare, Promise, Refuse
 from coord.paxos.patience import Patience
 from coord.paxos.state import State
 from coord.paxos.timing import Dice
@@ -43,6 +46,7 @@ class Elections:
         self._led = led
         self._highest = state.acceptor.promised
         self._began_at = state.now
+        self._attempts = 0
 
     @property
     def leader(self) -> str | None:
@@ -71,6 +75,7 @@ class Elections:
 
     def _follow(self, ballot: Ballot) -> None:
         self.patience.heard()
+        self._attempts = 0
         if ballot != self.followed or self.leadership is not None or self.candidacy is not None:
             self.lead_no_more(ballot)
             self._led()
@@ -106,6 +111,9 @@ class Elections:
     # -- standing ------------------------------------------------------------------------
     def _canvass(self) -> None:
         state = self._state
+        self._attempts += 1
+        if self._attempts > 1 or not state.is_voter:
+            self._ask_around()
         if not state.is_voter:
             self.patience.begin()
             return
@@ -120,6 +128,17 @@ class Elections:
         self.followed = NEVER
         self.candidacy = Candidacy(state, ballot)
         self.patience.retry(state.timing.retry_seconds / 2)
+
+    def _ask_around(self) -> None:
+        """Ask one of the others, each in its turn, for what it knows to be chosen beyond."""
+        peers = sorted(self._state.connected)
+        if peers:
+            self.pull(peers[self._attempts % len(peers)])
+
+    def pull(self, peer: str) -> None:
+        """Ask ``peer`` for what was chosen after what is known here, however much that is."""
+        slot = self._state.chosen + 1
+        self._state.out.send((peer,), Fetch(slot, slot + PULLED_SLOTS_MAX))
 
     def _must_wait_for_others(self) -> bool:
         """Say whether this node, which knows nothing, may be linked with one that does."""
@@ -160,6 +179,7 @@ class Elections:
         if candidacy.has_won:
             self.candidacy = None
             self.followed = candidacy.ballot
+            self._attempts = 0
             self.leadership = Leadership(self._state, candidacy.ballot, candidacy.gathered)
             self._led()
         return False

@@ -388,9 +388,12 @@ class Replica:
         # What does not join on to the chosen prefix answers a question of an earlier life.
         if self._leadership is not None or message.slot > self.chosen + 1 or self._out.is_full:
             return
+        before = self.chosen
         for slot, value in enumerate(message.values, message.slot):
             self._learner.learn(slot, value)
         self._advance()
+        if self.chosen > before and self.leader is None and not self._learner.is_behind:
+            self._elections.pull(sender)
 
     def _on_promise(self, sender: str, message: Promise) -> None:
         self._state.witness.said(sender, message.ballot)

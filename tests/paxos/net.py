@@ -119,6 +119,7 @@ class Net:
         self.bag: deque[Parcel] = deque()
         self.cuts: set[tuple[str, str]] = set()
         self.agreed: dict[int, Value] = {}
+        self.configured: list[tuple[int, Configuration]] = []
         self.sent: Counter[str] = Counter()
         self.frames: Counter[str] = Counter()
         self.delivered: list[Parcel] = []
@@ -326,6 +327,8 @@ class Net:
         last = max(member.log, default=member.disk.base)
         assert slot == last + 1, f"{member.name} takes {slot} after {last}"
         member.log[slot] = value
+        if slot not in self.agreed and isinstance(value, Configuration):
+            self.configured.append((slot, value))
         assert self.agreed.setdefault(slot, value) == value, f"disagreement about {slot}"
         governs = self.governing(slot)
         assert governs.is_quorum(self.holders(slot)), f"slot {slot} is not on a majority's disks"
@@ -333,12 +336,9 @@ class Net:
 
     def governing(self, slot: int) -> Configuration:
         """Return the configuration that governs a slot, by what was agreed upon."""
-        found = self.first
-        for number in range(1, slot - self.timing.alpha + 1):
-            value = self.agreed[number]
-            if isinstance(value, Configuration):
-                found = value
-        return found
+        last = slot - self.timing.alpha
+        found = (value for number, value in reversed(self.configured) if number <= last)
+        return next(found, self.first)
 
     def holders(self, slot: int) -> list[str]:
         """Return on whose disks the value agreed upon stands."""
