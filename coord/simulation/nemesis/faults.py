@@ -115,21 +115,16 @@ class Faults:
         await act("quorums lost", some)
 
     async def fill_disk(self) -> None:
-        """Leave no room on the first node's disk for a while.
-
-        A node whose disk was full has stopped voting and says so; where it does not come back by
-        itself once there is room, it is started again, as an operator does.
-        """
+        """Leave no room on the first node's disk for a while; it has to come back by itself."""
         self._counts["disks full"] += 1
         self._field.fill_disk()
         await self._sleep(FULL_SECONDS)
         self._field.free_disk()
-        await self._sleep(DOWN_SECONDS)
         first = self._field.nodes[0]
-        if first in self._field.ended() or "fault" in await self._field.status(first):
-            self._counts["nodes started again after a full disk"] += 1
-            self._field.revive(first)
-        self._field.excused.discard(first.name)
+        if (await self._field.status(first)).get("fault", "-") != "-":
+            self._counts["disks full that stopped a node"] += 1
+            await self._field.wait_until_no_fault(first)
+            self._counts["disks full that a node came back from"] += 1
 
     async def _kill(self, what: str, names: Sequence[str]) -> None:
         self._counts[what] += 1

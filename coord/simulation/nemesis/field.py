@@ -28,7 +28,11 @@ from coord.simulation.processes import Cluster, Node, TooLong
 SERVE_SECONDS: Final = 60.0
 ANSWER_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.1
-DISK_BYTES: Final = 96 << 20
+DISK_BYTES: Final = 192 << 20
+DISK_OPTIONS: Final = "log-bytes-kept = 33554432\nimage-every-bytes = 16777216\n"
+"""So the journal, and a second one beside it, have room on such a disk however long a run is."""
+BACK_SECONDS: Final = 30.0
+"""How long a node may take to come back once its disk works again."""
 LAST_WORDS: Final = 600
 FILLER: Final = "filler"
 DISK_IS_FULL: Final = "database or disk is full"
@@ -48,8 +52,6 @@ class Field:
         self.roads: dict[tuple[str, str], Road] = {}
         self.frozen: set[str] = set()
         self.down: set[str] = set()
-        self.excused: set[str] = set()
-        """Nodes that may end, or stop serving: their disks are full."""
         self._read: Counter[str] = Counter()
         self.disk: Path | None = None
         self.why_no_disk = "" if wants_disk else "nobody asked for it"
@@ -192,13 +194,14 @@ class Field:
             return
         if done.returncode:
             self.why_no_disk = done.stderr.strip()
-        else:
-            self.disk = folder
+            return
+        self.disk = folder
+        with self.nodes[0].config.open("a", encoding="utf-8") as config:
+            config.write(DISK_OPTIONS)
 
     def fill_disk(self) -> None:
         """Leave no room on the small disk."""
         assert self.disk is not None, "there is no disk that can be filled"
-        self.excused.add(self.nodes[0].name)
         piece = bytes(1 << 20)
         with (self.disk / FILLER).open("wb", buffering=0) as filler:
             try:
@@ -269,6 +272,14 @@ class Field:
                     facts = await self.status(node)
                     raise TooLong(f"waited {seconds:.0f} s until {node.name} serves: {facts}")
                 await self.sleep(LOOK_SECONDS)
+
+    async def wait_until_no_fault(self, node: Node) -> None:
+        """Return once a node has no fault any more; raises `TooLong`."""
+        until = self.reactor.seconds() + BACK_SECONDS
+        while (facts := await self.status(node)).get("fault") != "-":
+            if self.reactor.seconds() > until:
+                raise TooLong(f"{node.name} does not come back: {facts.get('fault')}")
+            await self.sleep(LOOK_SECONDS)
 
     async def _serves(self, node: Node) -> bool:
         try:

@@ -90,12 +90,10 @@ class Round:
             watching.cancel()
 
     async def _look_for_ends(self) -> None:
-        """Have nodes that end by themselves, with nobody's disk full, be seen."""
+        """Have nodes that end by themselves be seen."""
         while True:
             await self._field.sleep(AGAIN_SECONDS)
             for node in self._field.ended():
-                if node.name in self._field.excused:
-                    continue
                 last_words = self._field.last_words(node)
                 self.record.violations.append(f"ended: {node.name}: {last_words}")
                 self._field.revive(node)
