@@ -19,6 +19,8 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     promises and votes count, "" until it was first heard of: with another one the node is not the
     one that was admitted. A learner that ``wants_vote`` gets it once it is close, and where it
     ``replaces`` a node, that one loses its own in the same step; other learners are observers.
+    One that ``is_original`` was there from the beginning, at an address that each node was told for
+    itself when it started: who was told another one has a reason, and keeps to that.
     """
 
     node: str
@@ -26,6 +28,7 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     disk: str = ""
     wants_vote: bool = False
     replaces: str = ""
+    is_original: bool = False
 
 
 class Configuration(msgspec.Struct, frozen=True, array_like=True, tag="configuration"):

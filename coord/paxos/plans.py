@@ -23,7 +23,7 @@ from coord.paxos.membership import Configuration, Member
 def described(configuration: Configuration, addresses: Mapping[str, str]) -> Configuration:
     """Return the configuration with something said of each node, by ``addresses`` where new."""
     members = [
-        configuration.member(node) or Member(node, addresses.get(node, ""))
+        configuration.member(node) or Member(node, addresses.get(node, ""), is_original=True)
         for node in configuration.nodes
     ]
     return _make(configuration.voters, configuration.learners, members)

@@ -151,7 +151,7 @@ class Account:
         """Return the cluster as this node sees it: node, address, part, up or down."""
         up = self.peers.connected() | {self.identity.node}
         configuration = self.replica.configuration
-        addresses = self.admission.addresses((configuration,))
+        addresses = self.admission.addresses(configuration)
         rows = (
             f"{node} {addresses[node] or '-'} "
             f"{'voter' if node in configuration.voters else 'observer'} "

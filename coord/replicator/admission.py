@@ -140,20 +140,22 @@ class Admission:
         """Return the configurations that govern what is not chosen yet, oldest first."""
         return tuple(one.configuration for one in self._replica.governs)
 
-    def addresses(self, governing: Iterable[Configuration]) -> dict[str, str]:
-        """Return where the nodes of some configurations are, as the latest of them says."""
-        found: dict[str, str] = {}
-        for configuration in governing:
-            for node in configuration.nodes:
-                member = configuration.member(node)
-                known = member.address if member is not None else ""
-                found[node] = known or found.get(node) or self._identity.addresses.get(node, "")
-        return found
+    def addresses(self, configuration: Configuration) -> dict[str, str]:
+        """Return where the nodes of a configuration are, as it says; else as this one was told."""
+        told = self._identity.addresses
+        members = {one.node: one.address for one in configuration.members}
+        return {node: members.get(node) or told.get(node, "") for node in configuration.nodes}
 
     # -- within ----------------------------------------------------------------------------------
     def _move(self, governing: Iterable[Configuration]) -> None:
         """Have links with all members, where they are, and with nobody else."""
-        addresses = {node: where for node, where in self.addresses(governing).items() if where}
+        told, addresses = self._identity.addresses, dict[str, str]()
+        for configuration in governing:
+            addresses.update(self.addresses(configuration))
+            for member in configuration.members:
+                if member.is_original and told.get(member.node):
+                    addresses[member.node] = told[member.node]
+        addresses = {node: where for node, where in addresses.items() if where}
         if addresses != self._addresses:
             self._addresses = addresses
             self._peers.move(addresses)

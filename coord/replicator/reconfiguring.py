@@ -193,7 +193,7 @@ class Reconfiguring:
         latest = self._replica.configuration
         if latest.members:
             return latest
-        return plans.described(latest, self._admission.addresses((latest,)))
+        return plans.described(latest, self._admission.addresses(latest))
 
     def _disks(self) -> Mapping[str, str]:
         """Return the disks of those who are linked, and this node's own."""
