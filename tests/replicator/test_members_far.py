@@ -1,0 +1,212 @@
+"""Nodes that come when the log is long gone: they begin with an image."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+from coord.commands import ChangeMembers, Deed
+from coord.results import Result, Written
+from tests.replicator.far_case import FarBehind
+from tests.replicator.members_case import MembersCase
+
+
+class Coming(FarBehind, MembersCase):
+    """A node comes to a cluster that keeps next to no log."""
+
+    def test_add(self) -> None:
+        """It gets an image, then the log from there, then its vote; and it knows all members."""
+        self.fill()
+        self.add("n4")
+        self.advance(3.0)
+        self.assertEqual(self.figure("n4", "images_adopted"), 1)
+        self.assertEqual(self.members("n4")["n4"], "voter up")
+        self.assertEqual(self.members("n4"), self.members("n1"))
+        self.same()
+        self.assertEqual(self.value("n4", "/ctl/members/n4"), self.value("n1", "/ctl/members/n4"))
+
+    def test_serves_on(self) -> None:
+        """While it is far behind, writes go on as if it were not there."""
+        self.hub.frames.clear()
+        self.fill()
+        self.do(Deed.ADD, "n4", address="n4:1")
+        for number in range(20):
+            asked = self.set(self.leader(), f"/b/{number}")
+            self.advance(0.02)
+            self.assertIsInstance(asked.results[0], Written)
+        self.assertEqual(self.members()["n4"], "observer down")
+
+    def test_changed_while_away(self) -> None:
+        """Who was away for longer than the log is kept learns of changes by the image."""
+        self.miss()
+        self.add("n4")
+        self.come_back(4.0)
+        self.assertEqual(self.figure(self.away, "images_adopted"), 1)
+        self.assertEqual(self.members(self.away), self.members(self.leader()))
+        self.assertIn("n4", self.hub.reachable(self.away))
+        self.same()
+
+    def test_removed_while_away(self) -> None:
+        """Who was removed meanwhile gets no image, but is told so."""
+        self.miss()
+        self.do(Deed.REMOVE, self.away)
+        self.fill(10)
+        self.come_back()
+        self.assertIn("removed", self.fault(self.away))
+        self.assertEqual(self.figure(self.away, "images_adopted"), 0)
+
+    def test_emptied(self) -> None:
+        """An emptied node that is admitted anew begins with an image, and is a voter again."""
+        self.crash(self.away)
+        self.fill()
+        self.wipe(self.away)
+        self.start(self.away)
+        name = self.away
+        self.do(Deed.REPLACE, name, successor=name, address=f"{name}:1")
+        self.advance(4.0)
+        self.assertEqual(self.members()[name], "voter up")
+        self.crash(name)
+        self.start(name)
+        self.advance(1.0)
+        written = self.set(name, "/back")
+        self.advance(0.5)
+        self.assertIsInstance(written.results[0], Written)
+        self.same()
+
+
+class SetBack(MembersCase):
+    """A disk that is restored from an old copy."""
+
+    def setUp(self) -> None:
+        """Found a cluster of three, and make a copy of a node's disk."""
+        super().setUp()
+        self.found(3)
+        self.name = self.followers()[0]
+        self.crash(self.name)
+        self.copy = deepcopy(self.disks[self.name])
+        self.start(self.name)
+        self.advance(0.5)
+
+    def restore(self) -> None:
+        """Put the old copy in the place of the disk."""
+        self.crash(self.name)
+        self.disks[self.name] = self.copy
+        self.start(self.name)
+        self.advance(1.0)
+
+    def test_votes(self) -> None:
+        """A node that has voted for what it does not know of gets no link, and stops."""
+        self.set(self.leader(), "/a")
+        self.advance(0.5)
+        self.restore()
+        self.assertIn("set back", self.fault(self.name))
+        self.assertEqual(self.hub.reachable(self.name), frozenset())
+
+    def test_promises(self) -> None:
+        """So does one that has promised what it does not know of."""
+        self.nodes[self.leader()].replicator.step_down()
+        self.advance(3.0)
+        self.restore()
+        self.assertIn("set back", self.fault(self.name))
+
+    def test_others_restarted(self) -> None:
+        """The others remember it over a restart of their own."""
+        self.set(self.leader(), "/a")
+        self.advance(3.0)
+        self.set(self.leader(), "/b")
+        self.advance(0.5)
+        for other in [one for one in self.nodes if one != self.name]:
+            self.crash(other)
+            self.start(other)
+            self.advance(1.0)
+        self.restore()
+        self.assertIn("set back", self.fault(self.name))
+
+    def test_nothing_happened(self) -> None:
+        """A copy of what is there still is as good as the disk itself."""
+        self.crash(self.name)
+        self.disks[self.name] = deepcopy(self.disks[self.name])
+        self.start(self.name)
+        self.advance(1.0)
+        self.assertEqual(self.fault(self.name), "-")
+
+    def test_admitted_anew(self) -> None:
+        """Once its directory was emptied it can be admitted anew."""
+        self.set(self.leader(), "/a")
+        self.advance(0.5)
+        self.restore()
+        self.crash(self.name)
+        self.wipe(self.name)
+        self.start(self.name)
+        self.advance(1.0)
+        self.do(Deed.REPLACE, self.name, successor=self.name, address=f"{self.name}:1")
+        self.advance(2.0)
+        self.assertEqual(self.members()[self.name], "voter up")
+
+
+class Addresses(MembersCase):
+    """Where nodes look for each other."""
+
+    def test_own_roads(self) -> None:
+        """Who was told another address of a first member keeps to it, until that one moves."""
+        self.found(3)
+        links, name = self.hub.links["n1"], "n2"
+        replicator = self.nodes["n1"].replicator
+        replicator._identity.addresses[name] = "road:1"
+        self.do(Deed.ADD, "n4", address="n4:1")
+        self.assertEqual(
+            links.addresses, {"n1": "n1:1", "n2": "road:1", "n3": "n3:1", "n4": "n4:1"}
+        )
+        self.do(Deed.REPLACE, name, successor=name, address="n2:2")
+        self.advance(2.0)
+        self.assertEqual((links.addresses or {})[name], "n2:2")
+        self.assertEqual(self.hub.links["n3"].addresses, links.addresses)
+
+    def test_not_a_member(self) -> None:
+        """A node has no links with those who are no members any more."""
+        self.found(3)
+        gone = self.followers()[0]
+        self.do(Deed.REMOVE, gone)
+        for name in set(self.nodes) - {gone}:
+            self.assertNotIn(gone, self.hub.links[name].addresses or {})
+
+
+class Many(MembersCase):
+    """Changes that are asked for at once."""
+
+    def test_one_after_the_other(self) -> None:
+        """They are made one after the other, by whichever node they were asked of."""
+        self.found(3)
+        found: list[Result] = []
+        for number, name in enumerate(("n1", "n2", "n3"), 4):
+            change = ChangeMembers(Deed.ADD, f"n{number}", f"n{number}:1")
+            self.nodes[name].coordinator.change_members(change, found.append)
+        self.advance(2.0)
+        self.assertEqual([type(one) for one in found], [Written] * 3)
+        self.assertEqual(len(self.members()), 6)
+
+    def test_stopped(self) -> None:
+        """A node that is stopped answers what waits there."""
+        self.found(3)
+        self.hub.isolate("n1")
+        asked = self.ask("n1", Deed.ADD, "n4", address="n4:1")
+        self.advance(0.05)
+        self.nodes["n1"].replicator.stop()
+        self.assertIn(asked.text.split()[0], ("UNAVAILABLE", "UNKNOWN"))
+        self.assertIn("UNAVAILABLE", self.later("n1"))
+
+    def test_too_many(self) -> None:
+        """More than may wait are refused."""
+        self.found(3)
+        self.hub.isolate("n1")
+        self.advance(1.0)
+        asked = [self.ask("n1", Deed.ADD, f"m{one}", address=f"m{one}:1") for one in range(70)]
+        self.advance(0.1)
+        refused = [one for one in asked if one.results]
+        self.assertEqual(len(refused), 6)
+        self.assertIn("OVERLOADED", refused[0].text)
+
+    def later(self, name: str) -> str:
+        """Return what is answered after the end."""
+        asked = self.ask(name, Deed.REMOVE, "n3")
+        self.nodes[name].replicator._fire()
+        return asked.text
