@@ -61,9 +61,9 @@ def _identity(directory: Path) -> Identity:
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             if application != APPLICATION_ID:
                 raise CorruptionError(f"{directory / FILE_NAME} is not a journal of coord")
-            if version != len(schemas()):
+            if version > len(schemas()):
                 raise SchemaError(
-                    f"{directory} was written by another coord (schema {version}, this one knows "
+                    f"{directory} was written by a newer coord (schema {version}, this one knows "
                     f"{len(schemas())}): read it with that one"
                 )
             found = tables.read_identity(connection)

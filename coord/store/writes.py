@@ -83,9 +83,19 @@ class Writer:
         }
 
     def genesis(self, write: Genesis, time_ms: int, caller: Caller) -> Answer:
-        """Write the cluster's own first nodes, one revision each; only at revision 0."""
-        if self._history.rev == 0:
-            mark = self._marks.of(caller, "GENESIS")
+        """Write the cluster's own first nodes, one revision each; later only another name of it.
+
+        That comes with a forced recovery alone (``coord recover``).
+        """
+        mark = self._marks.of(caller, "GENESIS")
+        if self._history.rev > 0:
+            draft = self._state.draft(time_ms)
+            key, cluster = order_key(f"{CONTROL}/cluster"), write.cluster.encode()
+            old = draft.get(key)
+            if old is not None and old.value != cluster:
+                draft.set(key, cluster, mark)
+                self._state.commit(draft)
+        else:
             self._put_once(f"{CONTROL}/cluster", write.cluster, time_ms, mark)
             for name, address in sorted(write.members):
                 self._put_once(f"{_MEMBERS}/{name}", address, time_ms, mark)

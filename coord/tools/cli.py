@@ -35,6 +35,10 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         if given.command == "init":
             _init(given.member, given.client or (), given.dir, given.cluster)
+        elif given.command == "recover":
+            from coord.tools.recover import recover
+
+            return recover(given)
         elif given.command == "completion":
             print(script(given.shell, grammar), end="")
         else:

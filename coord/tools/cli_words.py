@@ -86,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
         _add_holding(commands, name)
     _add_member(commands)
     _add_init(commands)
+    _add_recover(commands)
     _add_join(commands)
     completion = commands.add_parser("completion", help="print a shell's completion for coord")
     completion.add_argument("shell", choices=SHELLS)
@@ -272,6 +273,19 @@ def _add_init(commands: Any) -> None:
     )
     init.add_argument("--dir", type=Path, required=True, help="the folder to make them in")
     init.add_argument("--cluster", default="", help="the cluster's name (one made up)")
+
+
+def _add_recover(commands: Any) -> None:
+    forced = commands.add_parser(
+        "recover",
+        help="make a new cluster of the one disk that is left of an old one",
+        description="Only where a majority of the voters is lost for good: show what the directory"
+        " of a stopped node holds, and with --yes make that node the only one of a new cluster.",
+    )
+    forced.add_argument("dir", type=Path, metavar="DIR", help="of the node, or its data")
+    forced.add_argument("--cluster", required=True, metavar="NAME", help="the new cluster's name")
+    forced.add_argument("--address", default="", metavar="HOST:PORT", help="where it is reached")
+    forced.add_argument("--yes", action="store_true", help="do it")
 
 
 def _add_join(commands: Any) -> None:

@@ -320,10 +320,13 @@ class ControlTests(StoreTestCase):
         self.assertEqual(self.set("/message"), Written(5))
 
     def test_genesis_twice(self) -> None:
-        """A second genesis does nothing."""
+        """A second genesis does nothing, unless it gives the cluster another name."""
         self.store.apply(Genesis("c1", MEMBERS), 5)
-        self.assertEqual(self.store.apply(Genesis("c2", MEMBERS), 6), Written(4))
+        self.assertEqual(self.store.apply(Genesis("c1", ()), 6), Written(4))
         self.assertEqual(self.get("/ctl/cluster"), Value(1, b"c1"))
+        self.assertEqual(self.store.apply(Genesis("c2", ()), 7), Written(5))
+        self.assertEqual(self.get("/ctl/cluster"), Value(5, b"c2"))
+        self.assertEqual(self.get("/ctl/members/n1"), Value(2, b"h1:1"))
 
     def test_writes(self) -> None:
         """A write there is denied."""

@@ -394,7 +394,7 @@ class Words(SynchronousTestCase):
         """Both shells are given every command."""
         for shell in ("bash", "zsh"):
             text = script(shell, parser())
-            for name in (*COMMANDS, "init", "completion"):
+            for name in (*COMMANDS, "init", "recover", "completion"):
                 self.assertIn(name, text)
             self.assertNotIn("@", text.replace("${words[@]}", ""))
 
