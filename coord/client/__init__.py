@@ -30,6 +30,7 @@ together. Errors that a server says are in `coord.errors`.
 from __future__ import annotations
 
 from coord.client.client import REQUEST_SECONDS, Client
+from coord.client.clocks import steady
 from coord.client.errors import Closed, NoServer
 from coord.client.lock import Lock
 from coord.client.requests import exactly
@@ -57,4 +58,5 @@ __all__ = [
     "Verbs",
     "Watch",
     "exactly",
+    "steady",
 ]

@@ -88,9 +88,11 @@ def makeService(options: Options) -> IService:
     """Return the service of one node, not started; called by ``twistd``."""
     from twisted.internet import reactor
 
+    from coord.client.clocks import steady
     from coord.node.build import build
 
     sys.excepthook = _one_line
+    steady(reactor)
     try:
         return build(reactor, options.settings())
     except Refused as error:

@@ -45,6 +45,7 @@ PAUSE_SECONDS_MAX: Final = 2.5
 DOWN_SECONDS_MAX: Final = 2.0
 AWAY_SECONDS_MAX: Final = 4.0
 BETWEEN_SECONDS: Final = 0.6
+WALL_STEP_MS_MAX: Final = 12 * 3_600_000
 
 
 class Faults:
@@ -251,7 +252,7 @@ class Faults:
 
     def _step_wall_clock(self) -> None:
         node = self._dice.choice(self._nodes)
-        node.machine.clock.step_wall(self._dice.randrange(-60_000, 60_000))
+        node.machine.clock.step_wall(self._dice.randrange(-WALL_STEP_MS_MAX, WALL_STEP_MS_MAX))
 
     # -- disks that are lost -----------------------------------------------------------------
     def _copy_disk(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
-from coord.client import NoServer
+from coord.client import NoServer, steady
 from coord.client.dialler import endpoint
 from coord.errors import CoordError
 
@@ -54,6 +54,7 @@ def run(program: str, work: Work, known: tuple[type[Exception], ...] = ()) -> in
 
     status = [INTERRUPTED]
     loop: Any = reactor
+    steady(loop)
 
     def begin() -> None:
         working = ensureDeferred(_judged(program, work(loop), known))
