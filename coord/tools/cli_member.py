@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from coord.client import Verbs, exactly
 from coord.commands import ChangeMembers, Deed
-from coord.errors import BadRequest, NoEntry
+from coord.errors import BadRequest, Exists, NoEntry
+from coord.events import Event
 from coord.paths import CONTROL
+from coord.results import Value
 from coord.tools.cli_output import Output
 from coord.tools.running import DONE, Usage
 from coord.wire import line_members
@@ -44,17 +46,28 @@ async def change_members(
     if change.plan:
         out.lines(await client.plan(change))
         return DONE
-    written = await client.request(change)
     if given.wait and change.deed in (Deed.ADD, Deed.REPLACE):
-        name = change.successor or change.node
-        note(f"{name} learns; it votes once it is close")
-        await until_it_votes(client, name)
-    out.written(written)
+        out.number(await _until_it_votes(client, change, note))
+    else:
+        out.written(await client.request(change))
     return DONE
 
 
-async def until_it_votes(client: Verbs, name: str) -> None:
-    """Return when a member has got its vote, as the cluster's own nodes tell it.
+async def _until_it_votes(client: Verbs, change: ChangeMembers, note: Callable[[str], None]) -> int:
+    """Do a change, or find it done; return the revision at which the new node had its vote."""
+    name = change.successor or change.node
+    try:
+        await client.request(change)
+    except Exists:
+        members = {one.name: one.address for one in await client.members()}
+        if members.get(name) != change.address:
+            raise
+    note(f"{name} learns; it votes once it is close")
+    return await vote_of(client, name)
+
+
+async def vote_of(client: Verbs, name: str) -> int:
+    """Return the revision at which a member has got its vote, once it has.
 
     :raises NoEntry: it is no member, or none any more.
     """
@@ -62,10 +75,11 @@ async def until_it_votes(client: Verbs, name: str) -> None:
     watch: Any = client.watch(exactly(path))
     try:
         await watch.opened()
-        told: bytes | None = (await client.get(path)).value
-        while told is not None and told.endswith(b" " + _OBSERVER):
-            told = (await watch.next()).value
-        if told is None:
+        told: Event | Value = await client.get(path)
+        while told.value is not None and told.value.endswith(b" " + _OBSERVER):
+            told = await watch.next()
+        if told.value is None:
             raise NoEntry(f"{name} is no member any more")
+        return told.rev
     finally:
         watch.close()

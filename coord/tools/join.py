@@ -110,9 +110,21 @@ async def join(client: Verbs, node: Joining, out: Output) -> int:
     if is_new:
         await client.request(node.change())
     option = f" --{node.way}" if taken_up and not _read(node.config).is_let_in else ""
-    lines = [f"{node.name} is a member. Start it, where it belongs:"]
-    out.lines([*lines, f"  twistd -n coord --config {node.config}{option}"])
+    out.lines(
+        [
+            f"{node.name} is a member{_hope(node, members)}. Start it, where it belongs:",
+            f"  twistd -n coord --config {node.config}{option}",
+        ]
+    )
     return DONE
+
+
+def _hope(node: Joining, members: Sequence[Member]) -> str:
+    """Return what it will be by itself."""
+    votes = any(one.name == node.name and one.part == "voter" for one in members)
+    if node.is_observer or (votes and node.replaces != node.name):
+        return ""
+    return ", and will vote once it has learnt"
 
 
 def _is_member(node: Joining, members: Sequence[Member]) -> bool:
@@ -153,7 +165,12 @@ def _check_own(node: Joining, made: Made) -> None:
     if made.address != node.address:
         raise Refused(f"{node.config} has another address than {node.address}: change it there")
     if made.data.is_dir() and any(made.data.iterdir()):
-        raise Refused(f"{made.data} holds a node's state: move it away, and join on an empty disk")
+        known = f"coord member replace {node.name} {node.name} {node.address} is all it takes"
+        instead = f"; or where that is of a disk that was new, {known}"
+        raise Refused(
+            f"{made.data} holds a node's state: move it away, and join on an empty disk"
+            + (instead if node.replaces == node.name else "")
+        )
 
 
 def _make(node: Joining, cluster: str, members: Sequence[Member]) -> None:

@@ -94,9 +94,13 @@ class Changes(MemberCase):
             self.assertRegex(told.getvalue(), r"\Acoord: [^\n]+\n\Z")
 
     def test_wait(self) -> None:
-        """With --wait the command ends when the new node votes, and no sooner."""
+        """With --wait the command ends when the new node votes, also where it was added before."""
         self.assertTrue(self.told("add", "n4", "h:1", "--wait"))
         self.assertEqual(self.notes, ["n4 learns; it votes once it is close"])
+        rev = self.client.store.rev
+        self.assertEqual(self.told("add", "n4", "h:1", "--wait"), f"{rev}\n")
+        done, _ = self.begin("add", "n4", "h:9", "--wait")
+        self.failureResultOf(done, Exists)
         self.told("add", "n5", "h:2", "--observer")
         given = parser().parse_args(["member", "replace", "n4", "n5", "h:1", "--wait"])
         self.assertTrue(given.wait)
