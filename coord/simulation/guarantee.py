@@ -64,6 +64,11 @@ class Guarantee:
             if node is None or _is_whole_again(node, lost, last):
                 del self.wounded[name]
 
+    def wounded_members(self) -> list[str]:
+        """Return the members whose disks are wounded still."""
+        self.heal()
+        return [name for name in self._cluster.configuration.nodes if name in self.wounded]
+
     def _whole(self) -> list[SimulatedNode]:
         """Return the machines whose disks hold all that was ever saved on them."""
         self.heal()

@@ -166,9 +166,12 @@ class Operator:
 
     # -- wounded disks -------------------------------------------------------------------------
     def wounded(self) -> list[SimulatedNode]:
-        """Return the members whose disks were lost or set back, and are not admitted anew."""
+        """Return the members whose disks were lost or set back, and that nobody cares for yet."""
         self._guarantee.heal()
-        return [one for one in self._cluster.members() if one.name in self._guarantee.wounded]
+        members = self._cluster.configuration.members
+        cared = {one.node for one in members if not one.disk} | {one.replaces for one in members}
+        names = self._guarantee.wounded.keys() - cared
+        return [one for one in self._cluster.members() if one.name in names]
 
     def mend(self) -> None:
         """Admit a node anew whose disk was lost, or have another machine in its place."""

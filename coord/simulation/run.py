@@ -199,12 +199,13 @@ class Run:
 
     def _mend(self) -> bool:
         """Have every member admitted anew whose disk was lost; say whether that came to be."""
-        operator = self._operator
+        operator, cluster = self._operator, self._cluster
 
         def is_done() -> bool:
             if operator.is_idle:
                 operator.mend()
-            return operator.is_idle
+            is_whole = all(one.is_up for one in cluster.members())
+            return is_whole and operator.is_idle and not self._guarantee.wounded_members()
 
         if self._until(MEND_SECONDS, is_done):
             return True
@@ -246,13 +247,17 @@ class Run:
             self._probe(node, wanted)
         is_short = self.options.log_bytes_kept < LOG_BYTES_KEPT
         seconds = PROGRESS_SECONDS + is_short * IMAGE_SECONDS
-        if self._until(seconds, lambda: not wanted):
+        if self._until(seconds, lambda: not self._of_members(wanted)):
             self.world.count("ms until progress", int(1000 * (self.world.now - began)))
             return True
         missing = ", ".join(f"{name} could not do {what!r}" for name, what in wanted.items())
         state = self._cluster.describe().replace("\n", "; ")
         self.violations.append(f"liveness: after {seconds} s {missing}: {state}")
         return False
+
+    def _of_members(self, wanted: dict[str, Set | Get | Sync]) -> list[str]:
+        """Return who of those of whom something is wanted is a member still."""
+        return [name for name in self._cluster.configuration.nodes if name in wanted]
 
     def _probe(self, node: SimulatedNode, wanted: dict[str, Set | Get | Sync]) -> None:
         """Ask a node for what is still wanted of it, again and again."""
@@ -290,7 +295,9 @@ class Run:
         wanted: dict[str, Set | Get | Sync] = {node.name: Sync() for node in nodes}
         for node in nodes:
             self._probe(node, wanted)
-        if self._until(CATCH_UP_SECONDS, lambda: not wanted and self._is_settled()):
+        if self._until(
+            CATCH_UP_SECONDS, lambda: not self._of_members(wanted) and self._is_settled()
+        ):
             return True
         missing = ", ".join(f"{name} could not do {what!r}" for name, what in wanted.items())
         state = self._cluster.describe().replace("\n", "; ")
