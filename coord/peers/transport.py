@@ -128,7 +128,9 @@ class Transport:
         for name in [name for name in self._peers if name not in addresses]:
             peer = self._peers.pop(name)
             peer.approach.stop()
-            self._dismiss(peer, Refused(f"{name} is no member any more", f"so {self.node} knows"))
+            alone = f"{self.node} takes part no more"
+            gone = f"{name} is no member any more" if addresses else alone
+            self._dismiss(peer, Refused(gone, f"so {self.node} knows"))
         self._name_peers(addresses)
         if self._is_started and self._stopped is None:
             for peer in self._peers.values():
