@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 
 import coord
+from coord.limits import ALPHA
 from coord.paxos.replica import Replica
 from coord.replicator.admission import Admission
 from coord.replicator.applier import Applier
@@ -159,6 +160,22 @@ class Account:
             for node in sorted(configuration.nodes)
         )
         return Items(self.applier.store.rev, tuple(rows))
+
+    def remarks(self, node: str) -> list[str]:
+        """Return what is to be said of a member beside: that it leads, what it learns for, lags.
+
+        How far others are behind only the leader knows.
+        """
+        replica = self.replica
+        remarks = ["leads"] if node == replica.leader else []
+        member = replica.configuration.member(node)
+        if member is not None and member.wants_vote:
+            place = f" in place of {member.replaces}" if member.replaces else ""
+            remarks.append(f"learns, to vote{place}")
+        behind = replica.chosen - replica.progress.get(node, replica.chosen)
+        if behind > ALPHA:
+            remarks.append(f"{behind} slots behind")
+        return remarks
 
     def describe(self) -> str:
         """Return the node in one line."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from coord.commands import Get
+from coord.commands import Deed, Get
 from coord.paxos.effects import Effects
 from coord.paxos.messages import Query
 from coord.replicator.account import Durations
 from coord.replicator.tracing import TRACE_LINES_MAX, Trace, Traces
 from tests.replicator.case import Case
+from tests.replicator.members_case import MembersCase
 
 
 class Accounts(Case):
@@ -55,6 +56,26 @@ class Accounts(Case):
             durations.count(seconds)
         buckets = dict(durations.buckets())
         self.assertEqual((buckets["0.0005"], buckets["0.004"], buckets["+Inf"]), (1, 2, 3))
+
+
+class Remarks(MembersCase):
+    """What is said of members beside their rows."""
+
+    def test_remarks(self) -> None:
+        """Who leads, who learns and in whose place, and who is behind, as the leader knows it."""
+        self.found(3)
+        leader, (other, cut) = self.leader(), self.followers()
+        self.do(Deed.REPLACE, other, successor="n4", address="n4:1")
+        self.hub.isolate(cut)
+        for number in range(100):
+            self.set(leader, f"/k{number}")
+            self.advance(0.02)
+        account = self.nodes[leader].replicator.account
+        self.assertEqual(account.remarks(leader), ["leads"])
+        self.assertEqual(account.remarks(other), [])
+        self.assertEqual(account.remarks("n4"), [f"learns, to vote in place of {other}"])
+        (behind,) = account.remarks(cut)
+        self.assertRegex(behind, r"\A[0-9]+ slots behind\Z")
 
 
 class SteppingDown(Case):

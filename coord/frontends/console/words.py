@@ -176,12 +176,11 @@ class Words:
 
     def members(self) -> Answer:
         """Show the cluster as this node sees it: node, address, part, up or down, who leads."""
-        leader, own = self._account.replica.leader, self._account.identity.node
-        rows = []
+        own, rows = self._account.identity.node, []
         for row in self._account.members().rows:
             node = row.split()[0]
-            marks = " leads" * (node == leader) + " (this node)" * (node == own)
-            rows.append(row + marks)
+            remarks = ", ".join(self._account.remarks(node))
+            rows.append(" ".join([row, *filter(None, [remarks]), *["(this node)"] * (node == own)]))
         return Answer(rows)
 
     def tree(self, path: str = "/", limit: int | str = TREE_ROWS) -> Answer:

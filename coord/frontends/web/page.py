@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Final
 from urllib.parse import quote
@@ -129,7 +129,7 @@ def cluster(subjects: Subjects) -> str:
         ("up", _age(account.uptime())),
     ]
     cells = "".join(f"<div><dt>{name}</dt><dd>{shown}</dd></div>" for name, shown in facts)
-    rows = "".join(_member(row, account.replica.leader) for row in account.members().rows)
+    rows = "".join(_member(row, account.remarks) for row in account.members().rows)
     return (
         f'{warning}<dl class="facts">{cells}</dl>\n<h2>Members</h2>\n'
         '<div class="wide"><table><tr><th>node</th><th>address</th><th>part</th>'
@@ -137,12 +137,12 @@ def cluster(subjects: Subjects) -> str:
     )
 
 
-def _member(row: str, leader: str | None) -> str:
+def _member(row: str, remarks: Callable[[str], Sequence[str]]) -> str:
     node, *others, state = row.split(" ")
     look = "well" if state == "up" else "ill"
-    leads = "leads" if node == leader else ""
+    beside = escape(", ".join(remarks(node)))
     cells = "".join(f"<td>{escape(one)}</td>" for one in (node, *others))
-    return f'<tr>{cells}<td class="{look}">{escape(state)}</td><td>{leads}</td></tr>'
+    return f'<tr>{cells}<td class="{look}">{escape(state)}</td><td>{beside}</td></tr>'
 
 
 def tree(view: View) -> str:
