@@ -75,7 +75,13 @@ class State:
         return not self.out.is_full and self.acceptor.has_room(slot)
 
     def vote(self, ballot: Ballot, slot: int, values: Sequence[Value]) -> None:
-        """Vote for values in the slots from ``slot`` on that are not known to be chosen."""
+        """Vote for values in the slots from ``slot`` on that are not known to be chosen.
+
+        Whoever hears of the votes takes the ballot for promised on this disk. So that is saved even
+        where there is nothing to vote for.
+        """
+        if slot + len(values) <= self.chosen + 1:
+            self.out.save()
         for number, value in enumerate(values, slot):
             if number > self.chosen:
                 vote = self.acceptor.vote(ballot, number, value)

@@ -434,7 +434,8 @@ class Link(Protocol):
         text = refusal.text[:TEXT_LENGTH_MAX]
         self._close(Refused(f'it refused us, saying "{text}"', "see there"))
         if self._certified is not None and refusal.why in _WHYS:
-            unfit = Unfit(Why(refusal.why), refusal.text, refusal.slot)
+            why, promised = Why(refusal.why), refusal.promised
+            unfit = Unfit(why, refusal.text, refusal.slot, promised, refusal.reach)
             self._parties.disowned(self._certified, unfit)
 
     def _close(self, why: Refused) -> None:
@@ -462,4 +463,6 @@ class Link(Protocol):
 def _in_words(why: Refused) -> Refusal:
     """Return what the other end is told."""
     unfit = why.unfit
-    return Refusal(why.text, unfit.why.value, unfit.slot) if unfit else Refusal(why.text)
+    if unfit is None:
+        return Refusal(why.text)
+    return Refusal(why.text, unfit.why.value, unfit.slot, unfit.promised, unfit.reach)

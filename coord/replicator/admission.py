@@ -8,7 +8,8 @@ careful: of a node that knows a later configuration it believes what it has not 
 
 A node that is refused does not always take that for the truth:
 
-* told that it is set back it stops at once: one vote too many would do the harm;
+* told that it is set back it stops at once, unless it knows all that was heard of it: one vote too
+  many would do the harm;
 * told that it is no member, or that another disk was admitted in its place, by a node that knows no
   less than itself, it stops for good if it ever was a member on this disk: it was removed;
 * else it was not admitted yet, or its disk was emptied. It has nothing to lose, so it waits, asks
@@ -22,6 +23,7 @@ from typing import Final
 
 from twisted.logger import Logger
 
+from coord.paxos.ballot import NEVER
 from coord.paxos.membership import Configuration
 from coord.paxos.replica import Replica
 from coord.replicator.faults import Faults
@@ -96,6 +98,8 @@ class Admission:
         if self._faults.reason is not None:
             return
         self._refusals[peer] = unfit.text
+        if unfit.why is Why.SET_BACK and self._still_knows(unfit):
+            return
         if unfit.why is Why.SET_BACK:
             self._log.critical("{peer} says: {text}", peer=peer, text=unfit.text)
             self._faults.withdraw(f"{unfit.text} ({peer} says so)")
@@ -212,4 +216,19 @@ class Admission:
             f" to slot {card.reach}, but said b={heard.promised.describe()} and {heard.reach};"
             f" empty its directory, then MEMBER replace {node} {node} HOST:PORT admits it anew"
         )
-        return Unfit(Why.SET_BACK, text, self._replica.knowledge)
+        known = self._replica.knowledge
+        return Unfit(Why.SET_BACK, text, known, heard.promised, heard.reach)
+
+    def _still_knows(self, unfit: Unfit) -> bool:
+        """Say whether nothing of what was heard of this node is forgotten.
+
+        Then its card was long on its way, and what it promised and voted for meanwhile was faster::
+
+            n1 -> n3   a card: promised 3, reaches to 89      n3 stands still
+            n1 -> n2   promised 4, voted for 90
+            n2 -> n3   heard of n1: 4, 90
+            n3         goes on, takes what n2 said, then the card: set back!
+        """
+        replica = self._replica
+        is_told = (unfit.promised, unfit.reach) != (NEVER, 0)
+        return is_told and replica.promised >= unfit.promised and replica.reach >= unfit.reach

@@ -125,11 +125,17 @@ class Why(enum.Enum):
 
 
 class Unfit(msgspec.Struct, frozen=True):
-    """Why a node gets no link, as one line, by a configuration that governs from ``slot`` on."""
+    """Why a node gets no link, as one line, by a configuration that governs from ``slot`` on.
+
+    A node that is `SET_BACK` was heard to have ``promised`` and to ``reach`` so far. A card may be
+    older than that, if it was long on its way: the node itself knows.
+    """
 
     why: Why
     text: str
     slot: int
+    promised: Ballot = NEVER
+    reach: int = 0
 
 
 class IAdmission(Protocol):

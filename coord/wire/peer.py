@@ -54,13 +54,15 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
     """Why the sender closes the link now, for the log at the other end.
 
     Sent by whichever end found the fault, so that a person may read either log. ``why`` says it to
-    the program where the node itself is not wanted (`coord.replicator.interfaces.Unfit`), by a
-    configuration that governs from ``slot`` on.
+    the program where the node itself is not wanted, by a configuration that governs from ``slot``
+    on. All of it is of a `coord.replicator.interfaces.Unfit`.
     """
 
     text: str
     why: str = ""
     slot: int = 0
+    promised: Ballot = NEVER
+    reach: int = 0
 
 
 class Forward(msgspec.Struct, frozen=True, array_like=True, tag=64):

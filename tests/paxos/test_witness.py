@@ -9,7 +9,7 @@ from coord.limits import WITNESS_SECONDS
 from coord.paxos.ballot import NEVER, Ballot
 from coord.paxos.durable import Header
 from coord.paxos.membership import Configuration, Governs, Member
-from coord.paxos.messages import Accepted, Beat, BeatAnswer
+from coord.paxos.messages import Accept, Accepted, Beat, BeatAnswer
 from coord.paxos.witness import Witness, Witnessed
 from tests.paxos.net import Net, Parcel
 
@@ -37,6 +37,23 @@ class OldAnswer(msgspec.Struct, frozen=True, array_like=True, tag=10):
 
     ballot: Ballot
     number: int
+
+
+class Saying(SynchronousTestCase):
+    """What a node says of its disk is on its disk."""
+
+    def test_nothing_to_vote_for(self) -> None:
+        """Who votes for nothing, as it is chosen, still saves the ballot that its answer names."""
+        net = Net(3)
+        net.elect("n1")
+        net.propose("n1", b"x")
+        net.settle()
+        later, slot = Ballot(9, "n3"), net["n2"].chosen
+        accept = Accept(later, slot, (b"x",), slot)
+        effects = net["n2"].step(net.clock("n2"), "n3", accept)
+        assert effects.save is not None
+        self.assertEqual(effects.save.header.promised, later)
+        self.assertEqual(effects.send, ())
 
 
 class Remembering(SynchronousTestCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 from coord.commands import ChangeMembers, Deed
+from coord.replicator.interfaces import Why
 from coord.results import Result, Written
 from tests.replicator.far_case import FarBehind
 from tests.replicator.members_case import MembersCase
@@ -128,6 +129,18 @@ class SetBack(MembersCase):
         self.start(self.name)
         self.advance(1.0)
         self.assertEqual(self.fault(self.name), "-")
+
+    def test_a_card_that_was_long_on_its_way(self) -> None:
+        """Refused for a card that is older than what it said since, a node goes on."""
+        judge, judged = self.leader(), self.name
+        card = self.hub.links[judged].card()
+        self.set(judge, "/a")
+        self.advance(0.5)
+        unfit = self.hub.links[judge].judge(card)
+        assert unfit is not None
+        self.assertIs(unfit.why, Why.SET_BACK)
+        self.hub.disown(judge, judged, unfit)
+        self.assertEqual(self.fault(judged), "-")
 
     def test_admitted_anew(self) -> None:
         """Once its directory was emptied it can be admitted anew."""

@@ -160,7 +160,7 @@ class GreetingTests(SynchronousTestCase):
     @given(some.text(max_size=400), some.sampled_from(("", "set back")))
     def test_refusal(self, text: str, why: str) -> None:
         """A Refusal arrives as it was sent, and is known by its first bytes."""
-        refusal = Refusal(text, why, 7 if why else 0)
+        refusal = Refusal(text, why, 7, Ballot(3, "n2"), 41) if why else Refusal(text)
         frame = peer.encode_refusal(refusal)
         self.assertEqual(peer.decode_greeting(frame), refusal)
         self.assertTrue(peer.is_refusal(frame))
