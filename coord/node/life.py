@@ -81,6 +81,7 @@ class Life:
         self._lines: LineFactory | None = None
         self._console: ConsoleFactory | None = None
         self._site: StatusSite | None = None
+        self._has_parted = False
         self.journal = open_journal(
             self._reactor,
             settings.data,
@@ -207,12 +208,22 @@ class Life:
     # -- the end -----------------------------------------------------------------------------
     async def end(self) -> None:
         """Answer what waits, let everyone go, close the journal."""
+        self.leave()
+        await self.part()
+        await self._in_time(self.journal.close(), "the journal")
+
+    def leave(self) -> None:
+        """Answer what waits, and let clients and visitors go."""
         self.node.replicator.stop()
         for face in (self._lines, self._console, self._site):
             if face is not None:
                 face.close_all()
-        await self._in_time(self.transport.stop(), "links to peers")
-        await self._in_time(self.journal.close(), "the journal")
+
+    async def part(self) -> None:
+        """Let the peers go."""
+        if not self._has_parted:
+            self._has_parted = True
+            await self._in_time(self.transport.stop(), "links to peers")
 
     async def _in_time(self, ending: Deferred[None], what: str) -> None:
         """Wait for an end, but not for ever: the other side may be gone without a word."""

@@ -5,10 +5,11 @@ seconds it looks at the disk (`coord.journal.renewal.probe`). When that works ag
 
 1. the old journal is let go; its file is held open until the next step is done;
 2. what can be read of it is verified and written into a new file, which takes its place;
-3. the journal is opened as after a restart, which counts one more life, and the node assembled;
-4. the old life's clients and links are let go, and the new one takes the ports.
+3. the links to peers are let go;
+4. the journal is opened as after a restart, which counts one more life, and the node assembled;
+5. the old life's clients are let go, and the new one takes the ports.
 
-The directory stays claimed all the while. Until the fourth step it is the old life that says what
+The directory stays claimed all the while. Until the last step it is the old life that says what
 is going on. What no disk mends by itself (a damaged file, another directory) is said, and then the
 node stays as it is; so it does after a fault that is none of a disk's.
 """
@@ -157,12 +158,14 @@ class Lives:
         await old.journal.close()
         await self._in_thread(self._renewal.run, old.journal.acknowledged)
         self._renewal = None
+        await old.part()
+        if self._is_ending:
+            return
         self._life = Life(self._premises, self._claimed)
-        await old.end()
+        old.leave()
+        self._log.info("the disk works again, the journal was written anew: a new life begins")
         self._looking = None
-        if not self._is_ending:
-            self._log.info("the disk works again, the journal was written anew: a new life begins")
-            self._life.begin(self._failed)
+        self._life.begin(self._failed)
 
     def _say(self, reason: str) -> None:
         assert self._life is not None

@@ -22,7 +22,7 @@ from tests.journal.test_sqlite import REACTOR, SqliteTestCase
 class Renewing(SqliteTestCase):
     """A journal with ten slots, of which nothing can be saved any more."""
 
-    async def fail(self) -> Journal:
+    async def broken(self) -> Journal:
         """Return a journal whose disk failed."""
         journal = self.open()
         journal.recover()
@@ -32,10 +32,10 @@ class Renewing(SqliteTestCase):
             journal.save(save(ticket, ticket, ticket + 1, chosen=ticket - 1))
         await listener.until(10)
 
-        def broken(connection: sqlite3.Connection, saves: Sequence[Save]) -> int:
+        def refuse(connection: sqlite3.Connection, saves: Sequence[Save]) -> int:
             raise sqlite3.OperationalError("disk I/O error")
 
-        patched = self.patch(tables, "save", broken)
+        patched = self.patch(tables, "save", refuse)
         journal.save(save(11, 11, 12))
         await listener.until(11)
         patched.restore()
@@ -53,7 +53,7 @@ class Renewing(SqliteTestCase):
 
     async def test_anew(self) -> None:
         """Everything that was acknowledged is in the new file, and nothing else is left."""
-        journal = await self.fail()
+        journal = await self.broken()
         renewing = Renewal(self.directory)
         await journal.close()
         before = (self.directory / FILE_NAME).stat().st_ino
@@ -67,7 +67,7 @@ class Renewing(SqliteTestCase):
 
     async def test_nothing_synced_as_if(self) -> None:
         """The old file's log is neither synced nor dropped by closing the journal."""
-        journal = await self.fail()
+        journal = await self.broken()
         log = self.directory / f"{FILE_NAME}-wal"
         renewing = Renewal(self.directory)
         self.addCleanup(renewing.close)
@@ -78,7 +78,7 @@ class Renewing(SqliteTestCase):
 
     async def test_again(self) -> None:
         """A renewal that fails can be run again, wherever it had come."""
-        journal = await self.fail()
+        journal = await self.broken()
         renewing = Renewal(self.directory)
         await journal.close()
         for name in ("verify", "sync_names", "put_renewed"):
@@ -94,7 +94,7 @@ class Renewing(SqliteTestCase):
 
     async def test_damaged(self) -> None:
         """A record whose checksum does not fit is no news: the old file stays as it is."""
-        journal = await self.fail()
+        journal = await self.broken()
         self.sql("UPDATE log SET checksum = checksum / 2 WHERE slot = 3")
         renewing = Renewal(self.directory)
         self.addCleanup(renewing.close)
@@ -105,7 +105,7 @@ class Renewing(SqliteTestCase):
 
     async def test_set_back(self) -> None:
         """A file that lacks what was acknowledged is an older one."""
-        journal = await self.fail()
+        journal = await self.broken()
         renewing = Renewal(self.directory)
         self.addCleanup(renewing.close)
         await journal.close()

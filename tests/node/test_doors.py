@@ -79,6 +79,25 @@ class Real(TestCase):
         closed.addCallback(lambda _: self.assertEqual(factory.numPorts, 0))
         return closed  # type: ignore[return-value]
 
+    async def test_lent(self) -> None:
+        """Who listens no more lets nobody in; the port stays, and another may listen."""
+        door = Door(reactor, "listen", "tcp:0:interface=127.0.0.1")
+        door.open()
+        self.addCleanup(door.close)
+        port = port_of(door)
+        former, latter = Factory.forProtocol(Greeter), Factory.forProtocol(Greeter)
+        lent = await door.listen(former)
+        client = clientFromString(reactor, f"tcp:127.0.0.1:{port}")
+        lent.stopListening()
+        self.assertEqual(former.numPorts, 0)
+        turned_away = await connectProtocol(client, Listener())
+        self.assertEqual(await turned_away.ended, b"")
+        self.assertRaises(OSError, socket.create_server, ("127.0.0.1", port))
+        door.listen(former)
+        door.listen(latter)
+        self.assertEqual((former.numPorts, latter.numPorts), (0, 1))
+        self.assertEqual(await (await connectProtocol(client, Listener())).ended, b"hello")
+
 
 def port_of(door: Door) -> int:
     """Return the number of a door's port."""
