@@ -73,7 +73,8 @@ class Restless(Schedule):
         open_ = [
             vote.value
             for member in net.members.values()
-            for vote in member.disk.votes.values()
+            for votes in (member.disk.votes, member.alive._acceptor.votes)
+            for vote in votes.values()
             if isinstance(vote.value, Configuration) and vote.slot >= last
         ]
         return [net.governing(last), *later, *open_]
