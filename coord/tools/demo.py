@@ -18,7 +18,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -28,7 +29,7 @@ from coord.tools.demo_nodes import HOST, Company, Node, company, one_of, plan, w
 
 BASE_PORT: Final = 8046
 SERVE_SECONDS_MAX: Final = 60.0
-DEED_SECONDS_MAX: Final = 10.0
+DEED_SECONDS_MAX: Final = 20.0
 LOOK_SECONDS: Final = 0.1
 
 
@@ -220,19 +221,25 @@ def run(folder: Path, base_port: int, stopped: Stop, again: Callable[[str], str]
     print("coord: stopped", flush=True)
 
 
-def start(node: Node) -> str:
-    """Have a node started by the demonstration that runs; return how it is then.
+def start(nodes: Sequence[Node]) -> Iterator[str]:
+    """Have nodes started by the demonstration that runs; tell how each is then.
 
     Raises `Refused` where nobody starts it, or it ends at once.
     """
-    before = node.log_size_bytes
-    node.wish.touch()
+    before = [node.log_size_bytes for node in nodes]
+    for node in nodes:
+        node.wish.touch()
+    for node, size_bytes in zip(nodes, before, strict=True):
+        yield _started(node, size_bytes)
+
+
+def _started(node: Node, log_size_bytes: int) -> str:
     if not _happens(lambda: not node.wish.exists()):
         node.wish.unlink(missing_ok=True)
         raise Refused(f"nobody starts {node.name}: does bin/demo run in {node.folder.parent}?")
     _happens(lambda: node.serves() or node.is_at_fault() or not node.pid_file.exists())
     if not node.pid_file.exists():
-        raise Refused(f"{node.name} ended; {node.last_words(before)}")
+        raise Refused(f"{node.name} ended; {node.last_words(log_size_bytes)}")
     told = node.status()
     if not told:
         return f"{node.name} runs, and does not answer; its log is {node.log}"
@@ -240,14 +247,20 @@ def start(node: Node) -> str:
     return f"{node.name} runs: {' '.join(items)}"
 
 
-def stop(node: Node) -> str:
-    """Ask a node to end, and wait until it has; raises `Refused` where it does not."""
-    if not node.pid_file.exists():
-        return f"{node.name} does not run"
-    os.kill(int(node.pid_file.read_text(encoding="utf-8")), signal.SIGTERM)
-    if not _happens(lambda: not node.pid_file.exists()):
-        raise Refused(f"{node.name} does not stop: kill -9 $(cat {node.pid_file})")
-    return f"{node.name} is stopped"
+def stop(nodes: Sequence[Node]) -> Iterator[str]:
+    """Ask nodes to end, and wait until they have; raises `Refused` where one does not."""
+    for node in nodes:
+        if not node.pid_file.exists():
+            yield f"{node.name} does not run"
+            continue
+        os.kill(int(node.pid_file.read_text(encoding="utf-8")), signal.SIGTERM)
+        if not _happens(partial(_is_gone, node)):
+            raise Refused(f"{node.name} does not stop: kill -9 $(cat {node.pid_file})")
+        yield f"{node.name} is stopped"
+
+
+def _is_gone(node: Node) -> bool:
+    return not node.pid_file.exists()
 
 
 BY_HAND: Final = {"start": start, "stop": stop}
@@ -283,9 +296,10 @@ def main(words: Sequence[str] | None = None) -> int:
         return shlex.join(["bin/demo", *chosen, "start", name])
 
     try:
-        for node in [one_of(folder, name) for name in names]:
-            print(f"coord: {BY_HAND[deed](node)}", flush=True)
-        if not deed:
+        if deed:
+            for told in BY_HAND[deed]([one_of(folder, name) for name in names]):
+                print(f"coord: {told}", flush=True)
+        else:
             run(folder, given.base_port, Stop(), again)
     except (Refused, OSError) as error:
         say(str(error))

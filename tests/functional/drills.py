@@ -65,10 +65,17 @@ class Step:
 
     def is_shown(self, lines: Iterable[str]) -> bool:
         """Say whether what came back is what the page has."""
-        wanted = "\n".join(" ".join(line.split()) for line in self.shown)
-        pattern = re.sub(r"[0-9]+", "[0-9]+", re.escape(wanted)).replace(r"\.\.\.", ".*")
-        found = "\n".join(" ".join(line.split()) for line in lines if line.strip())
+        pattern = "".join(map(_pattern, self.shown))
+        found = "".join(" ".join(line.split()) + "\n" for line in lines if line.strip())
         return re.fullmatch(pattern, found) is not None
+
+
+def _pattern(line: str) -> str:
+    """Return what a line of the page stands for: any number of lines where it is ``...`` alone."""
+    if line == "...":
+        return r"(.*\n)*"
+    exact = re.escape(" ".join(line.split()))
+    return re.sub("[0-9]+", "[0-9]+", exact).replace(r"\.\.\.", ".*") + r"\n"
 
 
 def read_page(text: str) -> dict[str, list[Step]]:
@@ -136,6 +143,10 @@ class Yard:
         for name, words in PROGRAMS.items():
             self._program(self.folder / name, words)
         self._out = self.folder / "out"
+        self.start()
+
+    def start(self) -> None:
+        """Start the demonstration, and wait until it serves."""
         with self._out.open("wb") as out:
             self._demo = subprocess.Popen(
                 [str(self.folder / "bin/demo"), "--base-port", str(self.base)],
@@ -184,10 +195,14 @@ class Yard:
             and len({one["digest"] for one in found}) == 1
         )
 
-    def close(self) -> None:
-        """End the demonstration, and remove the folder."""
+    def stop(self) -> None:
+        """Press Ctrl-C."""
         self._demo.send_signal(signal.SIGINT)
         self._demo.wait(PATIENCE_SECONDS)
+
+    def close(self) -> None:
+        """End the demonstration, and remove the folder."""
+        self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -68,3 +70,41 @@ class WithThree(Drill):
     def test_deleted(self) -> None:
         """What somebody has deleted comes back from the record, as it was just before."""
         self.go_through(10, self.yard)
+
+    def test_disk_full(self) -> None:
+        """A node that cannot write takes no part, and comes back by itself once it can."""
+        if shutil.which("prlimit") is None:
+            raise SkipTest("there is no prlimit here")
+        self.go_through(5, self.yard)
+
+    def test_disk_lost(self) -> None:
+        """A node on an empty disk is recognised, admitted anew, and has all that is there."""
+        self.go_through(6, self.yard)
+
+    def test_disk_set_back(self) -> None:
+        """A node on an old copy of its disk is recognised, and comes back on an empty one."""
+        self.go_through(7, self.yard)
+
+
+class WithOthers(Drill):
+    """Drills after which other nodes are there."""
+
+    def setUp(self) -> None:
+        """Start a demonstration of its own."""
+        self.yard = Yard()
+        self.addCleanup(self.yard.close)
+
+    def test_members(self) -> None:
+        """Three nodes become five and three others while clients write, and no write is lost."""
+        with Writing(self.yard) as writing:
+            self.go_through(8, self.yard)
+        eventually(lambda: self.yard.are_same("n4", "n5", "n6"), "the new ones have the same")
+        self.assertEqual(writing.lost(self.yard.base + 3), set())
+        self.yard.stop()
+        self.yard.start()  # Those who were removed stay out.
+        eventually(lambda: self.yard.are_same("n4", "n5", "n6"), "the new ones serve again")
+
+    def test_one_disk_left(self) -> None:
+        """The one disk that is left becomes a new cluster, which others join."""
+        self.go_through(9, self.yard)
+        eventually(lambda: self.yard.are_same("n1", "n2", "n3"), "all nodes have the same")
