@@ -173,20 +173,6 @@ class Refusing(Disks):
         """Say whether a node is about to come back, or has already."""
         return path.exists() or node.status().get("fault") == "-"
 
-    def test_nobody_else_comes_in(self) -> None:
-        """As long as a node waits for its disk no other process gets its directory."""
-        victim, _ = self.broken()
-        words = ("--data", str(journal_of(victim).parent), "--web", "none")
-        done = subprocess.run(
-            twistd("--listen", f"tcp:0:interface={HOST}", *words),
-            env=surroundings(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, r"\Acoord: .* is in use by another process.*\n\Z")
-
     def test_damaged(self) -> None:
         """A node whose file turns out to be damaged stays stopped, and says so."""
         victim, others = self.broken()
@@ -207,15 +193,25 @@ class Refusing(Disks):
         self.assert_back(victim)
 
     def test_exchanged(self) -> None:
-        """A node that finds another directory in the place of its own stays stopped."""
+        """Nobody gets the directory of a node that waits, and it takes no other one for its own."""
         victim, _ = self.broken()
         folder = journal_of(victim).parent
+        self.assert_claimed(folder)
         folder.rename(folder.with_name("away"))
         folder.mkdir()
         (folder / "lock").touch()
         limit(victim)
         self.assert_told(victim, "fault", "stays stopped: .* is not the directory that")
         self.assertEqual([one.name for one in folder.iterdir()], ["lock"])
+
+    def assert_claimed(self, folder: Path) -> None:
+        """See that no other process gets a directory."""
+        words = ("--listen", f"tcp:0:interface={HOST}", "--data", str(folder), "--web", "none")
+        done = subprocess.run(
+            twistd(*words), env=surroundings(), capture_output=True, text=True, check=False
+        )
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"\Acoord: .* is in use by another process.*\n\Z")
 
 
 class Alone(Disks):
