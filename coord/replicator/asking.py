@@ -23,6 +23,7 @@ from coord.errors import CATALOGUE, CoordError, Denied, Overloaded, Unavailable,
 from coord.paxos.ballot import NEVER, Ballot
 from coord.paxos.membership import Configuration, Governs
 from coord.paxos.replica import Replica
+from coord.replicator.admission import MEMBERS_PROTOCOL
 from coord.replicator.interfaces import IPeers
 from coord.results import Items, Result, Written
 from coord.store.machine import Store
@@ -39,6 +40,7 @@ WISHES_MAX: Final = 64
 
 _NEVER: Final = float("-inf")
 _UNAVAILABLE: Final = Unavailable("not done: no leader could be asked; try again")
+_OLDER: Final = "not done: {leader} leads, and runs an older release; upgrade it first"
 _UNKNOWN: Final = Unknown("it was asked of a leader; see MEMBERS whether it is done")
 
 
@@ -169,8 +171,12 @@ class Asking:
         leader = self._replica.leader
         if leader == self._replica.node or leader in self._peers.connected():
             assert leader is not None, "nobody is called None"
+            is_old = self._is_old(leader)
             for wish in tuple(self._wishes.values()):
-                self._ask(wish, leader)
+                if not is_old:
+                    self._ask(wish, leader)
+                elif wish.change.plan or not wish.was_asked:
+                    self._settle(wish, Unavailable(_OLDER.format(leader=leader)))
 
     def tick(self, now: float) -> None:
         """Answer those who have waited for too long."""
@@ -195,6 +201,11 @@ class Asking:
             self._settle(wish, Items(self._store.rev, message.rows))
 
     # -- within ----------------------------------------------------------------------------------
+    def _is_old(self, leader: str) -> bool:
+        """Say whether a leader could not even read what it was asked."""
+        card = self._peers.cards().get(leader)
+        return card is not None and card.protocol < MEMBERS_PROTOCOL
+
     def _ask(self, wish: Wish, leader: str) -> None:
         """Ask the leader, unless it was asked lately."""
         ballot, now = self._replica.ballot, self._now()

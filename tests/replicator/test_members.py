@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from coord.commands import Caller, Deed, Level, Set
 from coord.results import Value, Written
 from tests.replicator.members_case import MembersCase
@@ -300,3 +302,16 @@ class Again(MembersCase):
         asked = self.ask(self.leader(), Deed.ADD, "n4", address="n4:1")
         self.advance(0.5)
         self.assertIn(f"UNAVAILABLE not done: {old} runs an older release", asked.text)
+
+    def test_older_leader(self) -> None:
+        """A leader of the release before is not sent what it cannot read; the answer names it."""
+        leader, asked_of = self.leader(), self.followers()[0]
+        card = self.hub.cards[asked_of, leader]
+        self.hub.cards[asked_of, leader] = msgspec.structs.replace(card, protocol=4)
+        links = self.hub.links[asked_of]
+        links.log.clear()
+        for plan in (False, True):
+            asked = self.ask(asked_of, Deed.ADD, "n4", address="n4:1", plan=plan)
+            self.advance(0.1)
+            self.assertIn(f"UNAVAILABLE not done: {leader} leads, and runs an older", asked.text)
+        self.assertNotIn("MembersWanted", links.log)
