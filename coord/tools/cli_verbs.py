@@ -69,6 +69,7 @@ async def perform(
             out.status(await client.status(), given.item)
         case Members():
             out.members(await client.members())
+            await _warn(client, note)
         case _:
             _print(command, await client.request(cast("Any", command)), given, out)
     return DONE
@@ -91,6 +92,14 @@ def _print(command: object, result: Any, given: argparse.Namespace, out: Output)
             out.committed(result)
         case _:
             out.written(result)
+
+
+async def _warn(client: Verbs, note: Note) -> None:
+    """Tell where the node that was asked takes no part: then what it sees may be long past."""
+    told = await client.status()
+    fault = told.get("fault", "-")
+    if fault != "-":
+        note(f"so {told['node']} sees it, which has a fault: {fault}")
 
 
 async def _walk(client: Verbs, command: Walk, out: Output) -> None:

@@ -19,6 +19,7 @@ from coord.client import Member, Verbs
 from coord.commands import ChangeMembers, Deed
 from coord.names import split_address, valid_address, valid_node_name
 from coord.node.settings import LINE_PORT, Refused, parse_member, read_toml, split_endpoint
+from coord.paths import CONTROL
 from coord.tools.cli_output import Output
 from coord.tools.init import (
     AUTHORITY_FOLDER,
@@ -98,8 +99,8 @@ async def join(client: Verbs, node: Joining, out: Output) -> int:
     :raises Refused: where its folder cannot be made.
     :raises CoordError: what the cluster said.
     """
-    cluster = (await client.status())["cluster"]
-    members = await client.members()
+    cluster = (await client.get(f"{CONTROL}/cluster")).value.decode()
+    members = await _members(client)
     _check(node, cluster, members)
     is_new = not _is_member(node, members)
     if is_new:
@@ -125,6 +126,17 @@ def _hope(node: Joining, members: Sequence[Member]) -> str:
     if node.is_observer or (votes and node.replaces != node.name):
         return ""
     return ", and will vote once it has learnt"
+
+
+async def _members(client: Verbs) -> list[Member]:
+    """Return the members as all agree on them: a node that was removed may tell of its own past."""
+    above = f"{CONTROL}/members/"
+    rows = (await client.walk(f"{above}*")).rows
+    told = [(row.path.removeprefix(above), *row.value.decode().split(" ")) for row in rows]
+    return [
+        Member(name, address, OBSERVER if rest else "voter", is_up=True)
+        for name, address, *rest in told
+    ]
 
 
 def _is_member(node: Joining, members: Sequence[Member]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from coord.commands import Genesis
 from coord.errors import CoordError, Unavailable
 from coord.node.settings import Refused
 from coord.peers.identity import Credentials, Identity
@@ -30,6 +31,7 @@ class Joins(SynchronousTestCase):
         self.folder = Path(self.mktemp())
         make_cluster(self.folder, ["n1=127.0.0.1:8076", "n2=127.0.0.1:8077"], "memory")
         self.client = MemoryClient()
+        self.client.store.perform(Genesis("memory", (("memory", "memory:0"),)))
         for name, port in (("n1", 8076), ("n2", 8077)):
             self.successResultOf(self.client.add_member(name, f"127.0.0.1:{port}"))
 
