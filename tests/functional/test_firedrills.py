@@ -38,6 +38,27 @@ class Drill(SynchronousTestCase):
             lines = shell.type(yard.local(step.typed))
 
 
+class Page(SynchronousTestCase):
+    """The page itself."""
+
+    def test_ten(self) -> None:
+        """There are ten drills, and each says when it is over and what to do if it is not."""
+        numbers = [title.partition(".")[0] for title in DRILLS if title]
+        self.assertEqual(numbers, list(map(str, range(1, 11))))
+        text = PAGE.read_text(encoding="utf-8")
+        for label in ("**In life**", "**Shows**", "**Over**", "**If not**"):
+            self.assertEqual(text.count(label), 10, label)
+
+    def test_what_may_differ(self) -> None:
+        """What comes back may differ in numbers, in widths, and where the page leaves it out."""
+        step = Step("coord members", ("n1  10.0.0.1:8076  up", "...", "rev 7 of c-..."))
+        self.assertTrue(step.is_shown(["n2\t10.0.0.2:80\tup", "", "x", "y", "rev 12 of c-1a"]))
+        self.assertTrue(step.is_shown(["n2 10.0.0.2:80 up", "rev 12 of c-"]))
+        self.assertFalse(step.is_shown(["n2 10.0.0.2:80 down", "rev 12 of c-1a"]))
+        self.assertFalse(step.is_shown(["n2 10.0.0.2:80 up"]))
+        self.assertFalse(Step("kill 1").is_shown(["kill: (1): operation not permitted"]))
+
+
 class WithThree(Drill):
     """Drills after which all three nodes are there as they were before."""
 
