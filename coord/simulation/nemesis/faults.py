@@ -21,7 +21,7 @@ STILL_SECONDS: Final = (0.2, 4.0)
 CUT_SECONDS: Final = (0.2, 4.0)
 SLOW_SECONDS: Final = (1.0, 5.0)
 DELAYS_SECONDS: Final = (0.005, 0.03, 0.1, 0.4)
-FULL_SECONDS: Final = (0.5, 3.0)
+FULL_SECONDS: Final = (1.0, 6.0)
 
 PROCESSES: Final = {
     "kill": 30,
