@@ -124,11 +124,13 @@ class Membership:
             self._known = tuple(self._governs)
         self.passed(slot)
 
-    def passed(self, slot: int) -> None:
-        """Forget the configurations that govern nothing after ``slot``, which is chosen."""
+    def passed(self, slot: int) -> bool:
+        """Forget what governs nothing after ``slot``, which is chosen; True if there was any."""
+        count = len(self._governs)
         while len(self._governs) > 1 and self._governs[1].slot <= slot + 1:
             del self._governs[0]
             self._known = tuple(self._governs)
+        return len(self._governs) < count
 
     def replace(self, governs: Iterable[Governs]) -> None:
         """Take what another node knows that is further on, as what is known here."""

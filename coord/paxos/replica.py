@@ -426,7 +426,9 @@ class Replica:
             self._acceptor.forget(slot)
             self._emit(slot, value)
         if self.chosen != before:
-            self._state.membership.passed(self.chosen)
+            if self._state.membership.passed(self.chosen):
+                # Or after a restart it would ask those who left, and may be gone for good.
+                self._out.save()
             self._elections.advanced()
         self._fetch()
 

@@ -244,6 +244,19 @@ class Leaving(SynchronousTestCase):
         told = [one.message for one in net.delivered if one.to == "n4" and one.sender == "n1"]
         self.assertEqual([one for one in told if isinstance(one, Beat | Accept | Commit)], [])
 
+    def test_gone_for_good(self) -> None:
+        """Who has left is asked no more, not even by a node that was restarted right after."""
+        net = Net(2)
+        net.elect("n1")
+        net.propose("n1", b"first")
+        net.reconfigure("n1", Configuration(("n1",)))
+        net.settle()
+        net.crash("n2")
+        net.crash("n1")
+        net.restart("n1")
+        net.elapse(1.0)
+        self.assertEqual(net.leaders(), ["n1"])
+
     def test_until_it_governs(self) -> None:
         """Who is to lose its vote leads still, if it must, until the others have theirs."""
         net = Net(3, voters=["n1"], learners=["n2", "n3"], timing=Timing(alpha=4))

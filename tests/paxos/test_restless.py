@@ -57,7 +57,7 @@ class Restless(Schedule):
                 net.restart(name)
         left = set(net.members)
         furthest = max(sorted(left), key=lambda name: net[name].chosen)
-        needed = self.needed()
+        needed = self.needed(net[furthest].chosen + 1)
         for name in self.dice.sample(sorted(left), len(left)):
             rest = left - {name}
             if name != furthest and all(one.is_quorum(rest) for one in needed):
@@ -65,19 +65,18 @@ class Restless(Schedule):
                 net.crash(name)
         return sorted(left)
 
-    def needed(self) -> list[Configuration]:
-        """Return every configuration that governs, or may come to govern, what is not chosen."""
+    def needed(self, first: int) -> list[Configuration]:
+        """Return every configuration that governs, or may come to govern, ``first`` or later."""
         net = self.net
-        last = max(net.agreed, default=0) + 1
-        later = [one for slot, one in net.configured if slot + net.timing.alpha > last]
+        later = [one for slot, one in net.configured if slot + net.timing.alpha > first]
         open_ = [
             vote.value
             for member in net.members.values()
             for votes in (member.disk.votes, member.alive._acceptor.votes)
             for vote in votes.values()
-            if isinstance(vote.value, Configuration) and vote.slot >= last
+            if isinstance(vote.value, Configuration) and vote.slot >= first
         ]
-        return [net.governing(last), *later, *open_]
+        return [net.governing(first), *later, *open_]
 
 
 class Changing(SynchronousTestCase):
