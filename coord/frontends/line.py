@@ -197,9 +197,11 @@ class LineProtocol(Protocol):
             self._push()
 
     def _push(self) -> None:
-        """Have the reactor's transport write what it holds."""
+        """Have the reactor's transport write what it holds; one that closes the reactor sees to."""
         connection = getattr(self.transport, "transport", self.transport)  # below TLS, if any
-        if isinstance(connection, FileDescriptor) and not connection.disconnected:
+        if isinstance(connection, FileDescriptor) and not (
+            connection.disconnected or connection.disconnecting
+        ):
             connection.doWrite()
 
     def _regulate(self, may_read: bool) -> None:

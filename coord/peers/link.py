@@ -328,10 +328,13 @@ class Link(Protocol):
         """Hand what was written to the kernel now, not when the reactor next looks who can write.
 
         That saves a turn of the reactor and two system calls on every hop of a write. Should the
-        connection be lost, reading will tell.
+        connection be lost, reading will tell. One that is being closed, as the other end wants it,
+        is left to the reactor: its last write returns that it is closed, and nobody reads it then.
         """
         connection = getattr(self.transport, "transport", None)  # below TLS
-        if isinstance(connection, FileDescriptor) and not connection.disconnected:
+        if isinstance(connection, FileDescriptor) and not (
+            connection.disconnected or connection.disconnecting
+        ):
             connection.doWrite()
 
     def _joined(self) -> bytes:

@@ -134,6 +134,15 @@ class LongRows(LineCase):
         self.assertEqual(transport.taken.count(b"\n"), self.count + 1)
         self.assertGreaterEqual(pages, len(transport.taken) // REPLY_SLICE_BYTES)
 
+    def test_closing(self) -> None:
+        """A connection that is being closed is closed, whatever is still said on it."""
+        transport, protocol = Eager(), self.factory.buildProtocol(None)
+        protocol.makeConnection(transport)
+        transport.loseConnection()
+        protocol.dataReceived(b"PING\n")
+        self.assertIn(transport, transport.memory_reactor.getWriters())
+        self.assertIsNotNone(transport.doWrite())
+
     def test_events_between_replies(self) -> None:
         """Untagged events never come among the rows of an untagged walk; tagged ones may."""
         self.client.ask(b"WATCH /e\n#w WATCH /e\n")

@@ -36,6 +36,15 @@ class Writing(SynchronousTestCase):
         self.link.flush()
         self.assertEqual(len(self.below.taken), 104)
 
+    def test_closing(self) -> None:
+        """A connection that the other end closes is closed, whatever is flushed meanwhile."""
+        self.below.loseConnection()  # what TLS does when the other end says goodbye
+        self.below.unregisterProducer()
+        self.link.send(b"x")
+        self.link.flush()
+        self.assertIn(self.below, self.below.memory_reactor.getWriters())
+        self.assertIsNotNone(self.below.doWrite())
+
     def test_much(self) -> None:
         """Megabytes leave a write a turn, so that the node does something else in between."""
         count, size_bytes = 200, 100_000
