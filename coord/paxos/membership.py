@@ -1,8 +1,35 @@
 """Configurations, and which one governs a slot (PMMC 3, PML 5.4).
 
-A configuration is a value like any other: chosen in slot s, it governs from slot
-s + alpha. A leader never has a slot open that lies alpha or more beyond the chosen
-prefix, so whoever proposes in a slot has learnt the configuration that governs it.
+A configuration is a value like any other: chosen in slot s, it governs from slot s + alpha. Each
+slot is a Paxos of its own, with its own acceptors, so all must agree who these are *before* anyone
+proposes there. A leader never has a slot open that lies alpha or more beyond the chosen prefix: so
+whoever proposes in a slot has learnt the configuration that governs it. Hence the distance, and
+hence a leader that wants a configuration in force fills the slots up to there with values that do
+nothing (`coord.paxos.leadership`): one round trip, also where nobody writes. ::
+
+    slot     s          s+1 ... s+alpha-1 | s+alpha ...
+    holds    C2         writes and no-ops |
+    chosen   by C1      by C1             | by C2
+    to stand for election: C1 and C2      | C2 alone
+
+Old and new voters need have nobody in common, so five things are more subtle than they look:
+
+1. The promises that made a leader came from the voters that it knew. If it learns of C2 only later,
+   from what phase 1 found, C2 may have gone on without it under another leader. So no slot that
+   C2 governs is opened, and nothing read after it, before a majority of C2 has promised this
+   ballot, too (`coord.paxos.coverage`). That holds for a configuration of its own making as well.
+2. A lease holds as long as a majority of those who could elect another leader grant it. Once C2
+   governs the next slot, that is C2, whatever C1 has granted: the lease is counted anew. And since
+   one who knows only C1 may still be elected by C1, an acceptor that has granted a lease promises
+   and grants that one nothing until it ends, though it hears its beats (`coord.paxos.replica`).
+3. A leader that has no vote in C2 leads until C2 governs, tells all what was chosen, and leads no
+   more. Who has no vote but in C1 may stand until then, as perhaps nobody else can. Afterwards it
+   never does; that C1 governs nothing any more is saved at once, as C1 may be gone for good.
+4. The first configuration is what each node was told. Two nodes whose disks were emptied believe
+   it, too, and are a majority of three: see `coord.paxos.elections` for how they hold back.
+5. A node whose disk was replaced has promised nothing, whatever its name once promised
+   (`Configuration.departed`); and a disk that was set back has promised more than it knows
+   (`coord.paxos.witness`).
 """
 
 from __future__ import annotations
