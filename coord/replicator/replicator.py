@@ -299,6 +299,7 @@ class Replicator:
     def failed(self, error: Exception) -> None:
         """Stop acknowledging: the disk has failed, and what it holds is not known any more."""
         self._log.critical("the journal failed, this node stops serving: {error}", error=error)
+        self.saving.failed()
         self.faults.of_disk(error)
 
     # -- the loop -----------------------------------------------------------------------------

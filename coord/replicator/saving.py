@@ -8,14 +8,18 @@ from the leader. But it must not be taken for healthy, and a leader gives way af
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from twisted.logger import Logger
 
 from coord.limits import DISK_PATIENCE_SECONDS, DISK_SLOW_SECONDS
 
+TICK_SECONDS_MAX: Final = 0.25
+"""What a tick counts for at most: who stood still, or was busy, did not hear of the disk."""
+
 
 class Saving:
-    """What was handed to the disk, and since when nothing of it has come back.
+    """What was handed to the disk, and for how long nothing of it has come back.
 
     :param now: a clock that never steps.
     """
@@ -25,22 +29,30 @@ class Saving:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._handed = 0
-        self._since: float | None = None
+        self._owes = False
+        self._waits_seconds = 0.0
+        self._ticked_at = now()
         self._told_slow = False
+        self._has_failed = False
 
     def handed(self, ticket: int) -> None:
         """Take note of a save that begins to wait."""
         self._handed = ticket
-        if self._since is None:
-            self._since = self._now()
+        self._owes = True
 
     def saved(self, ticket: int) -> None:
         """Take note that the saves up to this one are on the disk."""
-        self._since = self._now() if ticket < self._handed else None
+        self._owes = ticket < self._handed
+        self._waits_seconds = 0.0
+
+    def failed(self) -> None:
+        """Take note that nothing will be on the disk any more."""
+        self._has_failed = True
+        self._owes = False
 
     def waits_seconds(self) -> float:
         """Return for how long the disk has finished nothing though something waits."""
-        return 0.0 if self._since is None else self._now() - self._since
+        return self._waits_seconds
 
     @property
     def is_hung(self) -> bool:
@@ -48,14 +60,20 @@ class Saving:
         return self.waits_seconds() > DISK_PATIENCE_SECONDS
 
     def describe(self) -> str:
-        """Return how the disk does: ``ok``, or for how long a save waits."""
+        """Return how the disk does: ``ok``, ``failed``, or for how long a save waits."""
+        if self._has_failed:
+            return "failed"
         waits_seconds = self.waits_seconds()
         if waits_seconds < DISK_SLOW_SECONDS:
             return "ok"
         return f"slow: a save waits for {waits_seconds:.1f} s"
 
     def tick(self) -> None:
-        """Say in the log that the disk has become slow, or is no more."""
+        """Count the time, and say in the log that the disk has become slow, or is no more."""
+        now = self._now()
+        if self._owes:
+            self._waits_seconds += min(now - self._ticked_at, TICK_SECONDS_MAX)
+        self._ticked_at = now
         is_slow = self.waits_seconds() >= DISK_SLOW_SECONDS
         if is_slow and not self._told_slow:
             self._log.warn("the disk is {how}", how=self.describe())

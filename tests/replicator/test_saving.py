@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from coord.journal.memory import MemoryJournal
-from coord.limits import DISK_PATIENCE_SECONDS, DISK_SLOW_SECONDS
+from coord.limits import DISK_PATIENCE_SECONDS, DISK_SLOW_SECONDS, TICK_SECONDS
 from coord.replicator.saving import Saving
 from coord.results import Written
 from tests.replicator.case import Case
@@ -22,19 +22,25 @@ class Waiting(SynchronousTestCase):
         self.clock = Clock()
         self.saving = Saving(self.clock.seconds)
 
+    def go_on(self, seconds: float) -> None:
+        """Let time pass, tick by tick."""
+        for _ in range(round(seconds / TICK_SECONDS)):
+            self.clock.advance(TICK_SECONDS)
+            self.saving.tick()
+
     def test_nothing(self) -> None:
         """A disk of which nothing is wanted does not hang."""
-        self.clock.advance(100)
+        self.go_on(100)
         self.assertEqual((self.saving.describe(), self.saving.is_hung), ("ok", False))
 
     def test_hangs(self) -> None:
         """What waits is told after a second, and called hung after the patience."""
         self.saving.handed(1)
-        self.clock.advance(DISK_SLOW_SECONDS + 0.5)
+        self.go_on(DISK_SLOW_SECONDS + 0.5)
         self.saving.handed(2)
         self.assertEqual(self.saving.describe(), "slow: a save waits for 1.5 s")
         self.assertFalse(self.saving.is_hung)
-        self.clock.advance(DISK_PATIENCE_SECONDS)
+        self.go_on(DISK_PATIENCE_SECONDS)
         self.assertTrue(self.saving.is_hung)
         self.saving.saved(2)
         self.assertEqual((self.saving.describe(), self.saving.is_hung), ("ok", False))
@@ -43,11 +49,25 @@ class Waiting(SynchronousTestCase):
         """A disk that finishes something, though not all, counts as going on."""
         self.saving.handed(1)
         self.saving.handed(2)
-        self.clock.advance(DISK_PATIENCE_SECONDS)
+        self.go_on(DISK_PATIENCE_SECONDS)
         self.saving.saved(1)
         self.assertEqual(self.saving.waits_seconds(), 0)
-        self.clock.advance(0.5)
-        self.assertEqual(self.saving.waits_seconds(), 0.5)
+        self.go_on(0.5)
+        self.assertAlmostEqual(self.saving.waits_seconds(), 0.5)
+
+    def test_failed(self) -> None:
+        """A disk that failed is told of as that, and not waited for."""
+        self.saving.handed(1)
+        self.saving.failed()
+        self.go_on(DISK_PATIENCE_SECONDS + 1)
+        self.assertEqual((self.saving.describe(), self.saving.is_hung), ("failed", False))
+
+    def test_stood_still(self) -> None:
+        """A process that was stopped, or busy, does not take that for its disk's silence."""
+        self.saving.handed(1)
+        self.clock.advance(100)
+        self.saving.tick()
+        self.assertEqual((self.saving.describe(), self.saving.is_hung), ("ok", False))
 
 
 class Hanging(Case):
