@@ -85,6 +85,8 @@ class Changes(ConsoleCase):
         channel = visit.shell()
         self.assertIn("of the 0 that are left", visit.type(channel, "member remove n1\r"))
         self.assertIn("nothing was done", visit.type(channel, "n\r"))
+        self.assertIn("until it has", visit.type(channel, "member replace n1 n1 h:1\r"))
+        self.assertIn("nothing was done", visit.type(channel, "\r"))
         self.assertEqual(self.asked, [])
         visit.type(channel, "member('remove', 'n1')\r")
         self.assertNotIn("n1> ", visit.type(channel, "y\r")[3:])

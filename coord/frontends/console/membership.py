@@ -64,6 +64,8 @@ def output(coordinator: ICoordinator, meant: Meant, caller: Caller) -> Output:
 
 def _loses(change: ChangeMembers, voters: Sequence[str]) -> str:
     """Return what it is to lose a vote."""
+    if change.successor == change.node:
+        return "loses its vote until it has learnt what the others have."
     if change.deed is Deed.REPLACE:
         return f"loses its vote for good, once {change.successor} has learnt."
     left = len(voters) - 1
