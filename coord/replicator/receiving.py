@@ -171,7 +171,7 @@ class Receiving:
     def _patience_seconds(self, incoming: Incoming) -> float:
         """Return how long nothing may come until another peer is asked."""
         if not incoming.piece:
-            rounds = min(8, self._attempts // max(1, len(self._replica.configuration.nodes) - 1))
+            rounds = min(8, self._attempts // max(1, len(self._peers.connected())))
             return min(IMAGE_FIRST_SECONDS * 2.0**rounds, IMAGE_UNLINKED_SECONDS)
         is_linked = incoming.peer in self._peers.connected()
         return IMAGE_SILENCE_SECONDS if is_linked else IMAGE_UNLINKED_SECONDS
@@ -191,8 +191,8 @@ class Receiving:
     def _begin(self, now: float) -> None:
         """Ask a peer for a new image: each in turn, the leader last."""
         leader = self._replica.leader
-        known = set(self._replica.configuration.nodes) & self._peers.connected()
-        peers = sorted(known, key=lambda peer: (peer == leader, peer))
+        # Not only those of the configuration that is known here: that may be of long ago.
+        peers = sorted(self._peers.connected(), key=lambda peer: (peer == leader, peer))
         if not peers:
             return
         peer = peers[self._attempts % len(peers)]

@@ -215,7 +215,7 @@ class Operator:
         if change is None:
             return
         self._round += 1
-        nodes = [one for one in self._cluster.members() if one.is_up and not one.is_paused]
+        nodes = self._asked_of()
         self._tries += bool(nodes)
         if self._tries > TRIES_MAX:
             self._over("given up")
@@ -234,6 +234,12 @@ class Operator:
             answer = partial(self._answered, self._round)
             self._world.schedule(0.001, node.process, self._hand_over, node, change, answer)
         self._world.schedule(PATIENCE_SECONDS, None, self._wait_no_more, self._round)
+
+    def _asked_of(self) -> list[SimulatedNode]:
+        """Return whom to ask: mostly those who serve, now and then any that is up."""
+        nodes = [one for one in self._cluster.members() if one.is_up and not one.is_paused]
+        serving = [one for one in nodes if one.facts()["quorum"] == "yes"]
+        return nodes if self._world.chance(0.2) else serving or nodes
 
     def _hand_over(
         self, node: SimulatedNode, change: ChangeMembers, answer: Callable[[Result], None]

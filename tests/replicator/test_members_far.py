@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 from coord.commands import ChangeMembers, Deed
+from coord.paxos.membership import Configuration
 from coord.replicator.interfaces import Why
 from coord.results import Result, Written
 from tests.replicator.far_case import FarBehind
@@ -72,6 +73,19 @@ class Coming(FarBehind, MembersCase):
         self.advance(0.5)
         self.assertIsInstance(written.results[0], Written)
         self.same()
+
+    def test_told_of_nobody_who_is_left(self) -> None:
+        """A node that was told only of nodes that are gone asks for its image whoever links it."""
+        name = self.away
+        self.crash(name)
+        self.fill()
+        self.wipe(name)
+        self.firsts[name] = Configuration(("gone",), (name,))
+        self.start(name)
+        self.do(Deed.REPLACE, name, successor=name, address=f"{name}:1")
+        self.advance(4.0)
+        self.assertEqual(self.members()[name], "voter up")
+        self.assertEqual(self.figure(name, "images_adopted"), 1)
 
 
 class SetBack(MembersCase):
