@@ -7,28 +7,32 @@ from io import StringIO
 from random import Random
 from typing import Any
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from coord.errors import BadRequest
 from coord.paxos.durable import Durable, Save
 from coord.paxos.effects import NOTHING, Effects
 from coord.paxos.lease import quiet_seconds
+from coord.paxos.membership import Configuration
 from coord.paxos.replica import Replica
 from coord.simulation.exploration.cli import main
 from coord.simulation.exploration.lives import NOW, QUANTUM_SECONDS
 from coord.simulation.exploration.picture import press, restore
-from coord.simulation.exploration.search import Report, Search
+from coord.simulation.exploration.search import Report, Search, Walks
 from coord.simulation.exploration.story import broken, go, named, shortened, tell
 from coord.simulation.exploration.world import FIRST, Bounds, Choice, Kind, State, World
 
+STATES_MAX = 15_000
+"""Where a search of all would take too long for a test."""
 ELECTION = ("Canvass", "Endorse", "Prepare", "Promise")
 LEADING = ("Accept", "Accepted", "Commit", "Beat", "BeatAnswer")
 
 
-class Exploring(SynchronousTestCase):
-    """What is explored in every run of the tests."""
+class Explorer(SynchronousTestCase):
+    """Explores a world, and says what has to happen in it."""
 
-    def explore(self, bounds: Bounds, *met: str, states_max: int = 300_000) -> Report:
+    def explore(self, bounds: Bounds, *met: str, states_max: int = 1 << 30) -> Report:
         """Assert that no rule is broken, and that all that is asked for happened."""
         report = Search(bounds, states_max=states_max).run()
         self.assertEqual(report.flaw, "", report.describe())
@@ -43,6 +47,10 @@ class Exploring(SynchronousTestCase):
         self.assertGreater(report.ends, 0)
         return report
 
+
+class Exploring(Explorer):
+    """What is explored in every run of the tests."""
+
     def test_election(self) -> None:
         """Three nodes elect one of them, and it has a value chosen, in whatever order."""
         bounds = Bounds(is_led=False, waits=0)
@@ -51,31 +59,32 @@ class Exploring(SynchronousTestCase):
 
     def test_two_nodes(self) -> None:
         """Two nodes, one of which crashes at any moment, agree on all there is."""
-        bounds = Bounds(nodes=2, is_led=False, crashes=1, is_ordered=False)
-        met = arrivals(*ELECTION, *LEADING, "Refuse", "Fetch", "Supply")
+        bounds = Bounds(nodes=2, is_led=False, crashes=1)
+        met = arrivals(*ELECTION, *LEADING, "Refuse")
         report = self.whole(bounds, *met, "crash", "write", "wait")
         self.assertEqual(report.counts["most slots agreed"], 1)
 
     def test_rival(self) -> None:
         """Who misses the leader stands against it at any moment, and both keep what is chosen."""
         bounds = Bounds(is_prompt=True)
-        self.whole(bounds, *arrivals(*ELECTION, *LEADING, "Refuse"), "states with two leaders")
+        met = (*arrivals(*ELECTION, *LEADING, "Refuse"), "states with two leaders")
+        self.explore(bounds, *met, states_max=STATES_MAX)
 
     def test_reads_without_leases(self) -> None:
         """Reads that trust no clock tell all that was chosen before, however clocks run."""
-        bounds = Bounds(is_prompt=True, is_apart=True, reads=1)
+        bounds = Bounds(nodes=2, is_prompt=True, is_apart=True, reads=1)
         self.whole(bounds, *arrivals("Query", "Answer"), "pause", "read")
 
     def test_reads_with_leases(self) -> None:
         """A leader that reads by its lease tells all that was chosen, also when others stand."""
         bounds = Bounds(is_prompt=True, waits=2, reads=1)
-        self.explore(bounds, "read", "states with two leaders", states_max=60_000)
+        self.explore(bounds, "read", "states with two leaders", states_max=STATES_MAX)
 
     def test_everything(self) -> None:
         """As far as it goes in a moment, everything may happen at once."""
         bounds = Bounds(proposals=2, crashes=1, losses=1, repeats=1, waits=2, reads=1)
         kinds = ("crash", "lose", "repeat", "wait", "read", "write", "take", "propose")
-        self.explore(bounds, *kinds, states_max=30_000)
+        self.explore(bounds, *kinds, states_max=STATES_MAX // 2)
 
     def test_promise_known_by_a_beat(self) -> None:
         """An acceptor that knows a ballot by a beat alone saves it before it says it promised."""
@@ -85,6 +94,33 @@ class Exploring(SynchronousTestCase):
         )
         bounds = Bounds(crashes=1, is_prompt=True, is_ordered=False)
         self.assertEqual([flaw for *_, flaw in go(World(bounds), story.split()) if flaw], [])
+
+
+class Changes(Explorer):
+    """Who votes changes, while nodes crash and others stand against the leader."""
+
+    def test_one_more(self) -> None:
+        """Two nodes take in a third, and whoever leads then, all agree."""
+        bounds = Bounds(voters=2, proposals=0, changes=(Configuration(("n1", "n2", "n3")),))
+        bounds = attrs.evolve(bounds, is_prompt=True)
+        met = (*arrivals(*ELECTION, *LEADING[:2]), "change", "wait", "states with two leaders")
+        report = self.whole(bounds, *met)
+        self.assertEqual(report.counts["most slots agreed"], 3)
+
+    def test_swap(self) -> None:
+        """One of two gives way to a third, and any of them may crash."""
+        bounds = Bounds(voters=2, crashes=1, changes=(Configuration(("n1", "n3")),))
+        bounds = attrs.evolve(bounds, is_prompt=True)
+        self.explore(bounds, "change", "crash", "wait", states_max=STATES_MAX)
+
+    def test_walks(self) -> None:
+        """Long ways, by dice: a swap, crashes, losses, reads, whoever leads."""
+        bounds = Bounds(voters=2, crashes=2, losses=2, waits=5, reads=2)
+        bounds = attrs.evolve(bounds, changes=(Configuration(("n2", "n3")),))
+        report = Walks(bounds, walks=60).run()
+        self.assertEqual(report.flaw, "", report.describe())
+        for what in ("change", "crash", "lose", "read", "wait", "announce", "propose"):
+            self.assertGreater(report.counts[what], 0, f"{what} never happened")
 
 
 def arrivals(*messages: str) -> tuple[str, ...]:
@@ -192,7 +228,9 @@ class Stories(SynchronousTestCase):
 
     def test_all_kinds(self) -> None:
         """Whatever may happen has a name of its own and is told in a sentence."""
-        bounds = Bounds(crashes=1, losses=1, repeats=1, reads=1, waits=2, proposals=2, is_apart=True)
+        bounds = Bounds(
+            crashes=1, losses=1, repeats=1, reads=1, waits=2, proposals=2, is_apart=True
+        )
         story = (
             "n1:propose n2+n1:Accept n2<n1:Accept n3!n1:Accept n2:write n1<n2:Accepted n1:write"
             " n1:announce n2:crash n3:read n2:pause n1:wait"
@@ -203,14 +241,12 @@ class Stories(SynchronousTestCase):
 
     def test_shortened(self) -> None:
         """What a story needs not is left out."""
-        bounds = Bounds(is_prompt=True)
+        world = World(Bounds(is_prompt=True))
         self.patch(World, "_is_durable", lambda *rest: False)
         story = ["n1:propose", "n3<n1:Accept", "n2<n1:Accept", "n1<n2:Accepted"]
-        self.assertEqual(broken(bounds, story), ("durability", story))
-        self.assertEqual(
-            shortened(bounds, story), ["n1:propose", "n2<n1:Accept", "n1<n2:Accepted"]
-        )
-        self.assertEqual(broken(bounds, ["n1:crash"]), ("", []))
+        self.assertEqual(broken(world, story), ("durability", story))
+        self.assertEqual(shortened(world, story), ["n1:propose", "n2<n1:Accept", "n1<n2:Accepted"])
+        self.assertEqual(broken(world, ["n1:crash"]), ("", []))
 
 
 class CommandLine(SynchronousTestCase):

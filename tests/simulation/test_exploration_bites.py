@@ -43,7 +43,7 @@ class Bites(SynchronousTestCase):
         return report
 
     def test_forgotten_promise(self) -> None:
-        """An acceptor that forgets over a crash what it promised is told on by what it says next."""
+        """An acceptor that forgets over a crash what it promised is told on by what it says."""
         whole = Acceptor.__init__
 
         def forget(self: Acceptor, promised: Ballot, votes: Any) -> None:
@@ -61,7 +61,7 @@ class Bites(SynchronousTestCase):
 
         self.patch(Acceptor, "__init__", forget)
         bounds = Bounds(is_ordered=False, crashes=1, proposals=2, is_prompt=True)
-        self.bite("durability", 10, bounds)
+        self.bite("durability", 10, bounds, "n1:propose n2<n1:Accept n2:crash n2:wait")
 
     def test_answer_before_the_save(self) -> None:
         """What is said to be chosen by votes that are on no disk is not there to stay."""
@@ -87,7 +87,12 @@ class Bites(SynchronousTestCase):
 
         self.patch(Candidate, "promised", promised)
         bounds = Bounds(is_ordered=False, proposals=2, waits=2, is_prompt=True)
-        self.bite("agreement", 24, bounds, f"n1:propose {RIVAL} n2:propose n3<n2:Accept n2<n3:Accepted")
+        self.bite(
+            "agreement",
+            24,
+            bounds,
+            f"n1:propose {RIVAL} n2:propose n3<n2:Accept n2<n3:Accepted n3:wait n1<n3:Canvass",
+        )
 
     def test_quorum_of_one(self) -> None:
         """A leader that is content with its own vote has values that no majority has."""
@@ -95,7 +100,7 @@ class Bites(SynchronousTestCase):
         self.bite("durability agreement", 3, Bounds(is_ordered=False))
 
     def test_older_votes(self) -> None:
-        """A leader that counts the votes for an older ballot's proposal takes its own for chosen."""
+        """A leader that counts the votes for an older proposal takes its own for chosen."""
 
         def count(self: Any, sender: str, message: Accepted) -> None:
             if self._leadership is not None:
@@ -120,7 +125,7 @@ class Bites(SynchronousTestCase):
 
         self.patch(Candidacy, "endorsed", endorsed)
         bounds = Bounds(is_ordered=False, crashes=1, is_led=False, proposals=0)
-        before = "n1:wait n2<n1:Canvass n1<n2:Endorse n2<n1:Prepare"
+        before = "n1:wait n2<n1:Canvass n1<n2:Endorse n2<n1:Prepare n2:write n1<n2:Promise n1:crash"
         self.bite("leaders", 13, bounds, before)
 
     def test_read_without_a_lease(self) -> None:
@@ -130,7 +135,7 @@ class Bites(SynchronousTestCase):
             return self.slots.is_recovered(self._state.chosen)
 
         self.patch(Leadership, "can_read", can_read)
-        self.bite("reads", 12, Bounds(is_ordered=False, reads=1, is_prompt=True))
+        self.bite("reads", 12, Bounds(reads=1, is_prompt=True), RIVAL)
 
     def test_lease_not_granted(self) -> None:
         """Acceptors that help another while a lease holds have its leader read what was."""

@@ -9,10 +9,11 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from coord.errors import BadRequest
 from coord.paxos.membership import Configuration
-from coord.simulation.exploration.search import DEPTH, Report, Search
+from coord.simulation.exploration.search import DEPTH, Report, Search, Walks
 from coord.simulation.exploration.story import go, tell
 from coord.simulation.exploration.world import Bounds, World
 
@@ -62,13 +63,13 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _search(bounds: Bounds, given: argparse.Namespace) -> int:
     progress = Progress()
-    report = Search(
-        bounds,
-        steps=given.after.split(),
-        depth=given.depth,
-        states_max=given.states,
-        progress=progress.show,
-    ).run()
+    begin: dict[str, Any] = {"steps": given.after.split(), "progress": progress.show}
+    way: Search | Walks
+    if given.walks:
+        way = Walks(bounds, walks=given.walks, seed=given.seed, **begin)
+    else:
+        way = Search(bounds, depth=given.depth, states_max=given.states, **begin)
+    report = way.run()
     took = progress.end(report)
     print(report.describe())
     print(took)
@@ -136,6 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--from-scratch", action="store_true", help="nobody leads at first, else n1 does")
     add("--depth", type=int, default=DEPTH, help="how many steps at most (no bound)")
     add("--states", type=int, default=STATES_MAX, help=f"how many states at most ({STATES_MAX})")
+    add("--walks", type=int, default=0, help="walk so often by dice instead, each way to its end")
+    add("--seed", type=int, default=1, help="what decides the walks (1)")
     add("--after", default="", metavar="STORY", help="search from the end of a story on")
     add("--replay", metavar="STORY", help="tell one story, step by step, instead")
     return parser

@@ -64,6 +64,12 @@ class Propose(msgspec.Struct, frozen=True):
     value: Value
 
 
+class Change(msgspec.Struct, frozen=True):
+    """The node is asked to have another configuration chosen."""
+
+    configuration: Configuration
+
+
 class Read(msgspec.Struct, frozen=True):
     """The node is asked for a point to read at."""
 
@@ -74,7 +80,7 @@ class Announce(msgspec.Struct, frozen=True):
     """The node tells all what it knows to be chosen."""
 
 
-Deed: TypeAlias = Take | Write | Crash | Wait | Lapse | Propose | Read | Announce
+Deed: TypeAlias = Take | Write | Crash | Wait | Lapse | Propose | Change | Read | Announce
 Note: TypeAlias = Chosen | Readable
 
 
@@ -116,6 +122,7 @@ class Prospect(NamedTuple):
 
     can_write: bool
     can_propose: bool
+    can_change: bool
     can_announce: bool
     is_leading: bool
 
@@ -202,9 +209,11 @@ class Lives:
         """Return the number of a life, whose replica this is, at a clock that shows ``now``."""
         number = self._lives.of(life)
         if number not in self._prospects:
+            has_room = replica.room(now) > 0
             self._prospects[number] = Prospect(
                 can_write=bool(life.pending),
-                can_propose=replica.room(now) > 0,
+                can_propose=has_room,
+                can_change=has_room and not replica.is_changing and not replica.may_found,
                 can_announce=bool(replica.untold()),
                 is_leading=replica.is_leading,
             )
@@ -264,14 +273,13 @@ class _Step:
                 self._now += seconds
                 return NOTHING
             case Propose(value):
-                return self._obey(self._propose(value))
+                return self._obey(replica.propose(now, (value,)))
+            case Change(configuration):
+                return self._obey(replica.reconfigure(now, configuration))
             case Read(number):
                 return self._obey(replica.read(now, number))
             case Announce():
                 return self._obey(replica.announce(now, replica.untold()))
-
-    def _propose(self, value: Value) -> Effects:
-        return self._replica.propose(self._now, (value,))
 
     def _write(self) -> Effects:
         save = self._pending.pop(0)
@@ -354,7 +362,8 @@ def describe(what: object) -> str:
         case Vote():
             return f"{what.slot}={describe(what.value)}@{describe(what.ballot)}"
         case Configuration():
-            return f"<{' '.join(what.voters)}{' | ' if what.learners else ''}{' '.join(what.learners)}>"
+            learners = " ".join(("|", *what.learners)) if what.learners else ""
+            return f"<{' '.join((*what.voters, learners)).strip()}>"
         case bytes():
             return what.decode() or "no-op"
         case tuple():

@@ -5,7 +5,8 @@ what each of them holds, numbers in the place of references. So what is shared s
 
 Times are kept relative to now: two lives that differ by the hour alone are the same. By the
 house's rule for names a number with a fraction is a duration if its name ends in ``_seconds``,
-and else a time, as are all within a collection. Entries of a dict are sorted, as no replica goes by their order.
+and else a time, as are all within a collection. Entries of a dict are sorted, as no replica goes
+by their order.
 """
 
 from __future__ import annotations

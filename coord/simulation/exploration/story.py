@@ -1,20 +1,21 @@
 """A way through a small world as named steps: to be read, and to be gone again.
 
-A step has a short name that says all there is to choose: ``n3:wait``, ``n2<n3:Prepare`` (n2 gets it
-from n3), ``n2!n3:Prepare`` (it is lost), ``n2+n3:Prepare`` (it arrives and is still under way), with
-``#2`` behind it where two messages of that name may arrive. So a story outlives changes of the code, as
-long as what it tells of can happen.
+A step has a short name that says all there is to choose: ``n3:wait``, ``n2<n3:Prepare`` (n2 gets
+it from n3), ``n2!n3:Prepare`` (it is lost), ``n2+n3:Prepare`` (it arrives and is still under way),
+with ``#2`` behind it where two messages of that name may arrive. So a story outlives changes of
+the code, as long as what it tells of can happen.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from coord.errors import BadRequest
 from coord.paxos.effects import Chosen
 from coord.simulation.exploration.lives import Life, Parcel, describe
-from coord.simulation.exploration.world import FIRST, Bounds, Choice, Kind, State, World
+from coord.simulation.exploration.world import FIRST, Choice, Kind, State, World
 
 ARROWS = {Kind.TAKE: "<", Kind.LOSE: "!", Kind.REPEAT: "+"}
 
@@ -41,7 +42,7 @@ def _name(world: World, choice: Choice) -> str:
 
 
 def go(world: World, names: Sequence[str]) -> Iterator[tuple[State, Choice, State, str]]:
-    """Go through the steps; yield where each began, what it was, where it led, and what it broke."""
+    """Go through the steps; yield where each began, what it was, where it led, what it broke."""
     state = world.initial()
     for number, name in enumerate(names, 1):
         possible = named(world, state)
@@ -55,28 +56,28 @@ def go(world: World, names: Sequence[str]) -> Iterator[tuple[State, Choice, Stat
 def name_steps(world: World, states: Sequence[State]) -> list[str]:
     """Return the names of the steps that lead from each state to the next."""
     names: list[str] = []
-    for state, after in zip(states, states[1:], strict=False):
+    for state, after in pairwise(states):
         ways = named(world, state).items()
         names.append(next(name for name, one in ways if world.perform(state, one)[0] == after))
     return names
 
 
-def shortened(bounds: Bounds, names: Sequence[str]) -> list[str]:
+def shortened(world: World, names: Sequence[str]) -> list[str]:
     """Return what is left of a story that breaks a rule when no step more can be left out."""
-    rule, steps = broken(bounds, names)
+    rule, steps = broken(world, names)
     at = len(steps)
     while at:
         at -= 1
-        found, shorter = broken(bounds, steps[:at] + steps[at + 1 :])
+        found, shorter = broken(world, steps[:at] + steps[at + 1 :])
         if found == rule:
             steps, at = shorter, min(at, len(shorter))
     return steps
 
 
-def broken(bounds: Bounds, names: Sequence[str]) -> tuple[str, list[str]]:
+def broken(world: World, names: Sequence[str]) -> tuple[str, list[str]]:
     """Return the rule that a story breaks first, and its steps up to there; else nothing."""
     try:
-        for number, (*_, flaw) in enumerate(go(World(bounds), names), 1):
+        for number, (*_, flaw) in enumerate(go(world, names), 1):
             if flaw:
                 return flaw.split(":")[0], list(names[:number])
     except BadRequest:

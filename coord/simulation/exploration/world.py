@@ -22,6 +22,7 @@ from coord.paxos.proposer import NO_OP
 from coord.paxos.timing import Timing
 from coord.simulation.exploration.lives import (
     Announce,
+    Change,
     Crash,
     Lapse,
     Life,
@@ -131,6 +132,9 @@ class Left(NamedTuple):
     reads: int
 
 
+SETTLING = {Kind.TAKE, Kind.WRITE, Kind.ANNOUNCE}
+FOUNDING = b"founding"
+
 State = tuple[int, ...]
 """The numbers of: the messages under way, the past, what is left; then each node's life."""
 FIRST = 3
@@ -145,7 +149,8 @@ class World:
         names = bounds.names
         self.lives = Lives(bounds.timing, names, is_prompt=bounds.is_prompt)
         self._names = names
-        self._values = tuple(bytes([ord("a") + number]) for number in range(bounds.proposals))
+        values = tuple(bytes([ord("a") + number]) for number in range(bounds.proposals))
+        self._values = (FOUNDING, *values) if bounds.changes and bounds.is_led else values
         self._allowed = {NO_OP, *self._values, *bounds.changes}
         self._networks, self._pasts, self._lefts = Numbers(), Numbers(), Numbers()
         voting = names[: bounds.voters or len(names)]
@@ -169,7 +174,7 @@ class World:
             bounds.losses,
             bounds.repeats,
             bounds.waits + 1,
-            bounds.proposals,
+            len(self._values),
             len(bounds.changes),
             bounds.reads,
         )
@@ -180,9 +185,17 @@ class World:
         return state
 
     def _elected(self, state: State) -> State:
-        """Let n1 be the leader, with all that was said about it delivered."""
+        """Let n1 be the leader; where changes are to come, of a cluster that was founded."""
         state, _ = self.perform(state, Choice(Kind.WAIT, 0))
-        while soon := [one for one in self.choices(state) if one.kind in {Kind.TAKE, Kind.WRITE}]:
+        state = self._settled(state)
+        if self.bounds.changes:
+            state, _ = self.perform(state, Choice(Kind.PROPOSE, 0))
+            state = self._settled(state)
+        return state
+
+    def _settled(self, state: State) -> State:
+        """Let all messages arrive, and the disks write."""
+        while soon := [one for one in self.choices(state) if one.kind in SETTLING]:
             state, flaw = self.perform(state, soon[0])
             assert not flaw, flaw
         return state
@@ -196,6 +209,16 @@ class World:
         """Return what the judge remembers."""
         found: Past = self._pasts.values[state[1]]
         return found
+
+    @property
+    def most_agreed(self) -> int:
+        """How many slots have been agreed on at most, in all states met."""
+        return max(len(past.agreed) for past in self._pasts.values)
+
+    def is_torn(self, state: State) -> bool:
+        """Say whether two nodes lead, as far as they know."""
+        prospect = self.lives.prospect
+        return sum(prospect(life).is_leading for life in state[FIRST:]) > 1
 
     # -- choices -----------------------------------------------------------------------------
     def choices(self, state: State) -> Iterator[Choice]:
@@ -219,7 +242,7 @@ class World:
             yield Choice(Kind.ANNOUNCE, node)
         if prospect.can_propose and left.proposals:
             yield Choice(Kind.PROPOSE, node)
-        if prospect.can_propose and left.changes:
+        if prospect.can_change and left.changes:
             yield Choice(Kind.CHANGE, node)
         if left.waits:
             yield Choice(Kind.WAIT, node)
@@ -295,7 +318,8 @@ class World:
                 deed = self.lives.deed(Propose(self._next(choice.kind, left)))
                 return deed, left._replace(proposals=left.proposals - 1), past
             case Kind.CHANGE:
-                deed = self.lives.deed(Propose(self._next(choice.kind, left)))
+                changes = self.bounds.changes
+                deed = self.lives.deed(Change(changes[len(changes) - left.changes]))
                 return deed, left._replace(changes=left.changes - 1), past
             case Kind.READ:
                 number = self.bounds.reads - left.reads + 1
