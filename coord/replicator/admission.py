@@ -10,8 +10,10 @@ A node that is refused does not always take that for the truth:
 
 * told that it is set back it stops at once, unless it knows all that was heard of it: one vote too
   many would do the harm;
-* told that it is no member, or that another disk was admitted in its place, by a node that knows no
-  less than itself, it stops for good if it ever was a member on this disk: it was removed;
+* told that it is no member, or that another disk was admitted in its place, it stops for good if it
+  ever was a member on this disk: it was removed. But only when a majority of the voters says so
+  that know no less than itself: what was chosen last may have been chosen by its own vote, and
+  until then it may be the only one left that knows it, so it stays to be asked;
 * else it was not admitted yet, or its disk was emptied. It has nothing to lose, so it waits, asks
   again, and says in its status what an operator has to do.
 """
@@ -69,6 +71,7 @@ class Admission:
         self._knocked = knocked
         self._refusals: dict[str, str] = {}
         self._was_member = self._is_gone = False
+        self._disowners: dict[str, int] = {}
         self._addresses: dict[str, str] = {}
 
     # -- asked by the links --------------------------------------------------------------------
@@ -103,14 +106,15 @@ class Admission:
         if unfit.why is Why.SET_BACK:
             self._log.critical("{peer} says: {text}", peer=peer, text=unfit.text)
             self._faults.withdraw(f"{unfit.text} ({peer} says so)")
-        elif self._was_member and unfit.slot >= self._replica.knowledge:
-            is_other = unfit.why is Why.OTHER_DISK
-            became = "replaced by itself on another disk" if is_other else "removed"
-            self._removed(f"{self._identity.node} was {became} ({peer} says so)")
+        else:
+            self._disowners[peer] = unfit.slot
+            self._believe(unfit)
 
     # -- asked by the loop ---------------------------------------------------------------------
     def waits(self) -> str | None:
         """Return in one line that this node is not admitted, and what to do; None where it is."""
+        if self._is_gone:
+            return "removed: it stays until a majority of the others has all that it has"
         if not self._refusals or self._peers.connected():
             return None
         peer, text = next(iter(sorted(self._refusals.items())))
@@ -119,6 +123,7 @@ class Admission:
     def linked(self, peer: str) -> None:
         """Take note of a link: who refused this node before does so no more."""
         self._refusals.pop(peer, None)
+        self._disowners.pop(peer, None)
 
     def look(self) -> None:
         """Act on the configurations as they are now known: links, and this node's own place."""
@@ -130,15 +135,11 @@ class Admission:
                 self._peers.part(peer, unfit)
         is_named = any(self._identity.node in one.nodes for one in governing)
         self._is_gone = self._was_member and not is_named
-        if not self._is_gone:
-            self._move(governing)
-        self.tick()
+        self._move(governing)
 
-    def tick(self) -> None:
-        """Take part no more once it is certain that this node is no member."""
-        if self._is_gone and self._replica.target == self._replica.chosen:
-            self._is_gone = False
-            self._removed(f"{self._identity.node} was removed")
+    def learnt(self, configuration: Configuration) -> None:
+        """Take note of a configuration that was chosen at some time."""
+        self._was_member |= self._is_own(configuration)
 
     def governing(self) -> tuple[Configuration, ...]:
         """Return the configurations that govern what is not chosen yet, oldest first."""
@@ -168,6 +169,16 @@ class Admission:
         """Say whether a configuration has this node, on this very disk."""
         member = configuration.member(self._identity.node)
         return member is not None and bool(member.disk) and member.disk == self._identity.disk
+
+    def _believe(self, unfit: Unfit) -> None:
+        """Go for good if so many say that this node is no member that nobody needs it any more."""
+        node, known = self._identity.node, self._replica.knowledge
+        others = tuple(one for one in self._replica.configuration.voters if one != node)
+        agreed = sorted(one for one, slot in self._disowners.items() if slot >= known)
+        if self._was_member and Configuration(others).is_quorum(agreed):
+            is_other = unfit.why is Why.OTHER_DISK
+            became = "replaced by itself on another disk" if is_other else "removed"
+            self._removed(f"{node} was {became} (according to {', '.join(agreed)})")
 
     def _removed(self, why: str) -> None:
         """Take part no more, for good: the others go on without this node."""

@@ -4,7 +4,9 @@ The leader decides, be it this node or another; but the log tells what is done. 
 to whoever leads, and again to the next leader, and again after a while; it is answered
 
 * with the leader's refusal, or its plan, once that comes;
-* as done, once this node has learnt a configuration that is as was asked, and that governs;
+* as done, once this node has learnt a configuration that is as was asked and governs, and the
+  leader has said that a majority of its voters has all that went before: so who was removed by
+  it may be switched off at once, and its disk thrown away;
 * ``UNAVAILABLE`` where no leader could be told of it in time: it never happens;
 * ``UNKNOWN`` where one was told and nothing more was heard.
 
@@ -55,10 +57,11 @@ class Wish:
         self.answer = answer
         self.deadline = deadline
         self.asked: Ballot = NEVER
+        self.is_confirmed = False
         self.asked_at = _NEVER
         self._since = replica.knowledge
         member = replica.configuration.member(change.node)
-        self._disk = member.disk if member is not None else ""
+        self.disk = member.disk if member is not None else ""
 
     @property
     def was_asked(self) -> bool:
@@ -68,13 +71,13 @@ class Wish:
     def is_done(self, governs: Governs) -> bool:
         """Say whether it was learnt since it was asked for, and is as was wanted."""
         is_new = governs.slot > self._since and not self.change.plan
-        return is_new and is_as_wanted(self.change, governs.configuration, self._disk)
+        return is_new and is_as_wanted(self.change, governs.configuration, self.disk)
 
 
-def is_as_wanted(change: ChangeMembers, known: Configuration, disk: str | None = None) -> bool:
+def is_as_wanted(change: ChangeMembers, known: Configuration, disk: str) -> bool:
     """Say whether a configuration is as a change wants it.
 
-    :param disk: what the node was bound to before; None where that is not known.
+    :param disk: what the node was bound to before.
     """
     node, successor = known.member(change.node), known.member(change.successor)
     match change.deed:
@@ -88,7 +91,7 @@ def is_as_wanted(change: ChangeMembers, known: Configuration, disk: str | None =
             if node is None:
                 return False
             is_learning = change.node in known.learners and (node.wants_vote or not node.disk)
-            return is_learning or (disk is not None and node.disk != disk)
+            return is_learning or node.disk != disk
         case Deed.REPLACE:
             if successor is None or successor.address != change.address:
                 return False
@@ -166,8 +169,9 @@ class Asking:
         if not self._wishes:
             return
         in_force = self._replica.governs[0]
-        for wish in [one for one in self._wishes.values() if one.is_done(in_force)]:
-            self._settle(wish, Written(self._store.rev))
+        for wish in [one for one in self._wishes.values() if one.is_confirmed]:
+            if wish.is_done(in_force):
+                self._settle(wish, Written(self._store.rev))
         leader = self._replica.leader
         if leader == self._replica.node or leader in self._peers.connected():
             assert leader is not None, "nobody is called None"
@@ -185,20 +189,22 @@ class Asking:
 
     def stop(self) -> None:
         """Answer all, as far as is known."""
-        latest = self._replica.governs[-1]  # chosen, so it will govern
+        latest = self._replica.governs[-1]  # chosen: a node that stops is needed for it no more
         for wish in tuple(self._wishes.values()):
             is_done = wish.is_done(latest)
             self._settle(wish, Written(self._store.rev) if is_done else self._fate(wish))
 
     def received(self, message: MembersAnswer) -> None:
-        """Take the leader's refusal, or its plan."""
+        """Take the leader's refusal, or its plan, or its word that a change holds."""
         wish = self._wishes.get(message.number)
         if wish is None:
             return
         if message.code:
             self._settle(wish, CATALOGUE.get(message.code, Unavailable)(message.text))
-        else:
+        elif wish.change.plan:
             self._settle(wish, Items(self._store.rev, message.rows))
+        else:
+            wish.is_confirmed = True
 
     # -- within ----------------------------------------------------------------------------------
     def _is_old(self, leader: str) -> bool:
@@ -211,7 +217,7 @@ class Asking:
         ballot, now = self._replica.ballot, self._now()
         if ballot == wish.asked and now - wish.asked_at < ASK_AGAIN_SECONDS:
             return
-        wanted = MembersWanted(wish.number, wish.change, again=wish.was_asked)
+        wanted = MembersWanted(wish.number, wish.change, wish.was_asked, wish.disk)
         wish.asked, wish.asked_at = ballot, now
         if leader == self._replica.node:
             self._lead(leader, wanted)

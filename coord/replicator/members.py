@@ -118,7 +118,6 @@ class Members:
     def tick(self, now: float) -> None:
         """Let time pass."""
         self._asking.tick(now)
-        self.admission.tick()
         self._reconfiguring.tick()
 
     def stop(self) -> None:
@@ -154,6 +153,7 @@ class Members:
     def _answer(self, to: str, message: MembersAnswer) -> None:
         if to == self._node:
             self._asking.received(message)
+            self._wake()
         else:
             self._send(to, message)
 

@@ -1,7 +1,8 @@
 """The leader's part in changing who the members are: what is asked, checked, and proposed.
 
-A configuration is proposed only when the one before it governs already, so one change waits for
-another. Three things make a leader propose one:
+A configuration is proposed only when the one before it governs already and a majority of its
+voters knows all that went before; so one change waits for another. Three things make a leader
+propose one:
 
 * somebody asked: a node is added (it learns), removed, promoted (it votes) or replaced;
 * a learner that is to vote is close: it has learnt nearly all, so its vote will not be waited for;
@@ -18,9 +19,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import msgspec
+
 from coord.commands import ChangeMembers, Deed
 from coord.errors import BadRequest, CoordError, Overloaded, Unavailable
 from coord.limits import ALPHA
+from coord.names import valid_address
 from coord.paxos import plans
 from coord.paxos.ballot import NEVER
 from coord.paxos.effects import Effects
@@ -88,9 +92,10 @@ class Reconfiguring:
             return
         for key in [key for key, message in self._wanted.items() if message.change.plan]:
             self._plan(key[0], self._wanted.pop(key))
-        while self._wanted and self._may_propose():
-            (sender, _), message = self._wanted.popitem(last=False)
-            self._take(sender, message)
+        for key, message in list(self._wanted.items()):
+            if not self._may_propose():
+                break
+            self._take(key, message)
 
     def tick(self) -> None:
         """Bind disks, and give votes to learners that are close."""
@@ -99,21 +104,28 @@ class Reconfiguring:
             return
         if replica.ballot != self._ballot:
             self._ballot, self._led_at = replica.ballot, self._now()
+        self.turn()
         if self._may_propose() and not self._older():
-            after = self._binding() or self._promotion()
+            after = self._binding() or self._address() or self._promotion()
             if after is not None:
                 self._propose(after)
 
     # -- what was asked --------------------------------------------------------------------------
-    def _take(self, sender: str, message: MembersWanted) -> None:
-        """Propose what was asked, or say why not."""
-        change, before = message.change, self.described()
-        if message.again and is_as_wanted(change, before):
-            return  # a leader before, or this one, has done it: that is seen in the log
+    def _take(self, key: tuple[str, int], message: MembersWanted) -> None:
+        """Propose what was asked, or say why not, or that it is done."""
+        (sender, number), change, before = key, message.change, self.described()
+        if message.again and is_as_wanted(change, before, message.disk):
+            del self._wanted[key]
+            self._answer(sender, MembersAnswer(number))
+            return
         try:
-            self._propose(self._checked(change, before))
+            after = self._checked(change, before)
         except CoordError as refusal:
+            del self._wanted[key]
             self._refuse(sender, message, refusal)
+        else:
+            self._wanted[key] = msgspec.structs.replace(message, again=True)
+            self._propose(after)
 
     def _checked(self, change: ChangeMembers, before: Configuration) -> Configuration:
         """Return the configuration that was asked for; raises `CoordError` where it cannot be."""
@@ -126,6 +138,12 @@ class Reconfiguring:
         return after
 
     def _changed(self, change: ChangeMembers, before: Configuration) -> Configuration:
+        """Return what a change makes of a configuration; raises `CoordError` where that is wrong."""
+        if change.deed in (Deed.ADD, Deed.REPLACE) and not valid_address(self._own_address()):
+            raise BadRequest(
+                f"other nodes cannot reach {self._identity.node}: start it with --peer-listen and its"
+                " certificates first (coord init makes them)"
+            )
         match change.deed:
             case Deed.ADD:
                 observes = change.is_observer
@@ -177,6 +195,14 @@ class Reconfiguring:
             return None
         return plans.bound(before, disks, {})
 
+    def _address(self) -> Configuration | None:
+        """Return a configuration that says where this node is, which was alone until now."""
+        before, address = self._replica.configuration, self._own_address()
+        own = before.member(self._identity.node)
+        if own is None or valid_address(own.address) or not valid_address(address):
+            return None
+        return plans.reached(before, own.node, address)
+
     def _promotion(self) -> Configuration | None:
         """Return a configuration in which a learner votes that wanted to, and may by now."""
         before = self._replica.configuration
@@ -202,6 +228,9 @@ class Reconfiguring:
             disks[self._identity.node] = self._identity.disk
         return disks
 
+    def _own_address(self) -> str:
+        return self._identity.addresses.get(self._identity.node, "")
+
     def _up(self) -> frozenset[str]:
         return self._peers.connected() | {self._identity.node}
 
@@ -222,10 +251,23 @@ class Reconfiguring:
         )
 
     def _may_propose(self) -> bool:
-        """Say whether this node leads a founded cluster whose latest configuration governs."""
+        """Say whether this node leads a founded cluster whose latest configuration holds."""
         replica = self._replica
         is_founded = replica.is_leading and self._applier.slot > 0 and not replica.may_found
-        return is_founded and not replica.is_changing and replica.room(self._now()) > 0
+        return is_founded and replica.room(self._now()) > 0 and self._holds()
+
+    def _holds(self) -> bool:
+        """Say whether the latest configuration governs, and can do without who is none of it.
+
+        What was chosen before it may have been chosen by the votes of those who leave, and be known
+        to nobody else yet. So a majority of its own voters has to know all that.
+        """
+        replica = self._replica
+        if replica.is_changing:
+            return False
+        last = replica.knowledge - 1
+        knowing = [node for node, slot in replica.progress.items() if slot >= last]
+        return replica.configuration.is_quorum((*knowing, replica.node))
 
     def _propose(self, after: Configuration) -> None:
         self._obey(self._replica.reconfigure(self._now(), after))

@@ -22,6 +22,7 @@ from coord.limits import (
 )
 from coord.paxos.acceptor import size_of
 from coord.paxos.effects import Chosen, Effects
+from coord.paxos.membership import Configuration
 from coord.paxos.messages import Supply
 from coord.paxos.replica import Replica
 from coord.replicator.account import Account
@@ -348,6 +349,8 @@ class Replicator:
 
     def _apply(self, chosen: Chosen) -> None:
         outcome = self._applier.apply(chosen.slot, chosen.value, self._writes)
+        if isinstance(chosen.value, Configuration):
+            self.members.admission.learnt(chosen.value)
         self.images.imaging.applied(chosen.slot, size_of(chosen.value))
         self.digests.applied(chosen.slot)
         if outcome is not None:

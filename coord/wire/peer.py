@@ -110,17 +110,22 @@ class Digests(msgspec.Struct, frozen=True, array_like=True, tag=72):
 class MembersWanted(msgspec.Struct, frozen=True, array_like=True, tag=71):
     """A node asks the leader to change who the members are; asked again of each new leader.
 
-    What is done is seen in the log, so the leader answers only where it is not, or with a plan.
-    ``again``: a leader before may have done it, so that finding it done is no reason to refuse.
+    The leader answers with a refusal, with a plan, or once it is done and a majority of those who
+    vote now has learnt all that was chosen before. ``again``: a leader before may have done it, so
+    that finding it done is no reason to refuse. ``disk``: the one that the node was on before.
     """
 
     number: int
     change: ChangeMembers
     again: bool = False
+    disk: str = ""
 
 
 class MembersAnswer(msgspec.Struct, frozen=True, array_like=True, tag=73):
-    """Why the change of this number is not made (``code`` and ``text``), or the plan's ``rows``."""
+    """Why the change of this number is not made (``code`` and ``text``), or the plan's ``rows``.
+
+    Without any of these it is made, and holds.
+    """
 
     number: int
     code: str = ""

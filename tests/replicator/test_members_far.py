@@ -237,3 +237,55 @@ class Many(MembersCase):
         asked = self.ask(name, Deed.REMOVE, "n3")
         self.nodes[name].replicator._fire()
         return asked.text
+
+
+class LastOnes(MembersCase):
+    """What only those know who were removed."""
+
+    def test_stays_until_it_is_known(self) -> None:
+        """A removed node stays to be asked until those who go on have all that it has."""
+        self.found(1)
+        self.join("n2")
+        self.advance(0.5)
+        asked = self.ask("n1", Deed.REPLACE, "n1", successor="n2", address="n2:1")
+        replica = self.nodes["n1"].replicator._replica
+        for number in range(400):
+            if replica.configuration.voters == ("n2",):
+                break
+            self.set("n1", f"/a/{number}")
+            self.advance(0.005)
+        self.hub.isolate("n2")
+        self.advance(2.0)
+        self.assertIn("removed: it stays", self.fault("n1"))
+        self.assertEqual(self.fact("n1", "role"), "observer")
+        slot = int(self.fact("n1", "slot"))
+        self.assertLess(int(self.fact("n2", "slot")), slot)
+        self.hub.heal("n2")
+        self.advance(3.0)
+        self.assertIsInstance(asked.result, Written)
+        self.assertEqual(self.leader(), "n2")
+        self.assertGreaterEqual(int(self.fact("n2", "slot")), slot)
+        self.assertIn("n1 was removed (according to n2)", self.fault("n1"))
+
+    def test_restarted(self) -> None:
+        """So it does over a restart of its own."""
+        self.found(1)
+        self.join("n2")
+        self.advance(0.5)
+        self.ask("n1", Deed.REPLACE, "n1", successor="n2", address="n2:1")
+        replica = self.nodes["n1"].replicator._replica
+        for _ in range(400):
+            if replica.configuration.voters == ("n2",):
+                break
+            self.advance(0.005)
+        self.hub.isolate("n2")
+        self.advance(1.0)
+        rev = self.rev("n1")
+        self.crash("n1")
+        self.start("n1")
+        self.advance(1.0)
+        self.hub.heal("n2")
+        self.advance(3.0)
+        self.assertEqual(self.leader(), "n2")
+        self.assertEqual(self.rev("n2"), rev)
+        self.assertIn("n1 was removed (according to n2)", self.fault("n1"))
