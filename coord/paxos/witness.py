@@ -43,21 +43,21 @@ class Witness:
 
     def __init__(self, known: Iterable[Witnessed], now: float) -> None:
         self.known = tuple(known)
-        self._seen = {one.node: one for one in self.known}
+        self._promised = {one.node: one.promised for one in self.known}
+        self._reach = {one.node: one.reach for one in self.known}
         self._settled_at = now
 
     def of(self, node: str) -> Witnessed:
         """Return what is known of ``node``, which may be nothing."""
-        return self._seen.get(node) or Witnessed(node)
+        return Witnessed(node, self._promised.get(node, NEVER), self._reach.get(node, 0))
 
     def said(self, node: str, promised: Ballot, reach: int = 0) -> None:
-        """Take note of what a node says to be on its disk."""
-        seen = self._seen.get(node)
-        if seen is None:
-            self._seen[node] = Witnessed(node, promised, reach)
-        elif promised > seen.promised or reach > seen.reach:
-            most = max(promised, seen.promised), max(reach, seen.reach)
-            self._seen[node] = Witnessed(node, *most)
+        """Take note of what a node says to be on its disk. Called for every answer to a vote."""
+        if reach > self._reach.get(node, -1):
+            self._reach[node] = reach
+        known = self._promised.get(node, NEVER)
+        if promised != known and promised > known:
+            self._promised[node] = promised
 
     def merge(self, others: Iterable[Witnessed]) -> None:
         """Take over what another node has heard."""
@@ -66,15 +66,16 @@ class Witness:
 
     def forget(self, before: Configuration, after: Configuration) -> None:
         """Forget whoever comes, goes, or has another disk than before."""
-        for node in tuple(self._seen):
+        for node in tuple(self._reach):
             stays = node in before.nodes and node in after.nodes
             if not stays or before.disk(node) != after.disk(node):
-                del self._seen[node]
+                del self._reach[node]
+                self._promised.pop(node, None)
 
     def settle(self, now: float) -> None:
         """Take ``known`` anew, in the order of the names."""
         self._settled_at = now
-        self.known = tuple(self._seen[node] for node in sorted(self._seen))
+        self.known = tuple(self.of(node) for node in sorted(self._reach))
 
     def tick(self, now: float) -> None:
         """Take ``known`` anew if that is due."""
