@@ -41,6 +41,15 @@ def bound(
     return _make(whole.voters, whole.learners, members)
 
 
+def reached(configuration: Configuration, node: str, address: str) -> Configuration:
+    """Return the configuration in which ``node`` is reached at ``address``."""
+    members = [
+        msgspec.structs.replace(one, address=address) if one.node == node else one
+        for one in configuration.members
+    ]
+    return _make(configuration.voters, configuration.learners, members)
+
+
 def added(
     configuration: Configuration, node: str, address: str, *, is_observer: bool = False
 ) -> Configuration:

@@ -138,11 +138,11 @@ class Reconfiguring:
         return after
 
     def _changed(self, change: ChangeMembers, before: Configuration) -> Configuration:
-        """Return what a change makes of a configuration; raises `CoordError` where that is wrong."""
+        """Return what a change makes of a configuration; raises `CoordError` where it is wrong."""
         if change.deed in (Deed.ADD, Deed.REPLACE) and not valid_address(self._own_address()):
             raise BadRequest(
-                f"other nodes cannot reach {self._identity.node}: start it with --peer-listen and its"
-                " certificates first (coord init makes them)"
+                f"other nodes cannot reach {self._identity.node}: start it with --peer-listen and"
+                " its certificates first (coord init makes them)"
             )
         match change.deed:
             case Deed.ADD:

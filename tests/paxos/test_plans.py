@@ -13,6 +13,7 @@ from coord.paxos.plans import (
     described,
     plan,
     promoted,
+    reached,
     refuse_unless_it_stands,
     removed,
     replaced,
@@ -40,6 +41,13 @@ class Saying(SynchronousTestCase):
         self.assertEqual([one.disk for one in some.members], ["aa", ""])
         more = bound(some, {"n1": "zz", "n2": "bb"}, {})
         self.assertEqual([one.disk for one in more.members], ["aa", "bb"])
+
+    def test_reached(self) -> None:
+        """Where one node is reached is said anew, and nothing else."""
+        moved = reached(THREE, "n2", "h:9")
+        self.assertEqual([one.address for one in moved.members],
+                         ["10.0.0.1:7001", "h:9", "10.0.0.3:7001"])  # fmt: skip
+        self.assertEqual(reached(moved, "n2", ADDRESSES["n2"]), THREE)
 
 
 class Changing(SynchronousTestCase):
