@@ -62,7 +62,7 @@ async def _until_it_votes(client: Verbs, change: ChangeMembers, note: Callable[[
         members = {one.name: one.address for one in await client.members()}
         if members.get(name) != change.address:
             raise
-    note(f"{name} learns; it votes once it is close")
+    note(f"{name} learns, if it runs; it votes once it is close, also if nobody waits")
     return await vote_of(client, name)
 
 

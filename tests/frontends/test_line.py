@@ -143,7 +143,7 @@ class Verbs(LineCase):
         """What is wrong with a request is told by its code, and the connection goes on."""
         for line, code in (
             (b"FROB /a", b"UNKNOWN_VERB"),
-            (b"MEMBER add n4", b"UNKNOWN_VERB"),
+            (b"MEMBER add n4", b"BAD_REQUEST"),
             (b"SET seq /a x", b"BAD_REQUEST"),
             (b"SET ttl=x /a x", b"BAD_REQUEST"),
             (b"GET foo", b"BAD_REQUEST"),

@@ -153,7 +153,7 @@ class Literals(SynchronousTestCase):
     def test_refused_requests(self) -> None:
         """The bytes after a request that is refused are never taken for requests."""
         for line, error in (
-            (b"MEMBER add /a {7}", UnknownVerb),
+            (b"MEMBER add /a {7}", BadRequest),
             (b"FROB {7}", UnknownVerb),
             (b"SET ttl=x /a {7}", BadRequest),
             (b"UNLOCK /a {7}", BadRequest),
