@@ -95,7 +95,6 @@ class Life:
         except BaseException:
             self.journal.close()  # or its thread would keep the process
             raise
-        settle_interpreter()
 
     def _put_together(self, journal: Journal) -> None:
         settings = self._settings

@@ -31,7 +31,7 @@ from coord.journal.directory import claim
 from coord.journal.errors import JournalError
 from coord.journal.renewal import Renewal, probe
 from coord.limits import DISK_LOOK_SECONDS, DISK_LOOK_SECONDS_MAX
-from coord.node.life import Life, Premises
+from coord.node.life import Life, Premises, settle_interpreter
 from coord.node.settings import Refused
 from coord.peers.identity import CredentialsError
 
@@ -81,6 +81,7 @@ class Lives:
             if isinstance(error, _UNUSABLE):
                 raise Refused(f"{self._directory} cannot be used: {_text(error)}") from error
             raise
+        settle_interpreter()
         self._life.begin(self._failed)
 
     async def end(self) -> None:
@@ -163,8 +164,10 @@ class Lives:
             return
         self._life = Life(self._premises, self._claimed)
         old.leave()
+        old.node.replicator.store.let_go()  # connections that close may have a hold of it for long
         self._log.info("the disk works again, the journal was written anew: a new life begins")
         self._looking = None
+        settle_interpreter()
         self._life.begin(self._failed)
 
     def _say(self, reason: str) -> None:

@@ -92,6 +92,11 @@ class Store:
         self._begin(other._state)
         self._watches.move(self._history, self._state.access, self._lasting)
 
+    def let_go(self) -> None:
+        """Hold nothing any more: nobody asks this store again, though some may hold it."""
+        self._begin(State.empty(1))
+        self._watches = Watches(self._history, self._state.access)
+
     @property
     def rev(self) -> int:
         """The newest revision; 0 of a store that is empty."""

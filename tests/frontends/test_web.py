@@ -472,5 +472,8 @@ class LivePages(WebCase):
     def test_node_stops(self) -> None:
         """A node that stops lets its viewers go."""
         _, wire = self.open("/events/")
+        _, idle = self.open("/health")
+        self.assertFalse(idle.disconnecting)
         self.site.close_all()
         self.assertTrue(wire.aborted)
+        self.assertTrue(idle.disconnecting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import resource
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -224,10 +225,17 @@ class Alone(Disks):
         (node,) = self.begin()[:1]
         self.load(node, 300, lambda: limit(node, LIMIT_BYTES))
         self.assert_stopped(node, "I/O error|full")
+        page = self.stack.enter_context(socket.create_connection((HOST, node.web_port)))
+        page.sendall(b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n")
+        self.assertIn(b" 503 ", page.recv(4096))
+        line = self.stack.enter_context(node.link())
         limit(node)
         if not self.acknowledged:
             self.acknowledged["/k/first"] = node.write("/k/first", "x")
         self.assert_back(node)
+        self.assertRaises(ConnectionError, line.line)
+        while page.recv(4096):
+            """Whoever keeps a connection is to see the new life, and not the old one for ever."""
 
 
 class Full(Disks):

@@ -119,6 +119,7 @@ class Lives(TestCase):
         before, after = life.journal.identity, self.life(node).journal.identity
         self.assertEqual(after.incarnation, before.incarnation + 1)
         self.assertRaises(InUseError, claim, self.folder)
+        self.assertEqual(life.node.replicator.store.node_count, 1)
 
     async def test_again_and_again(self) -> None:
         """It may fail as often as it likes."""

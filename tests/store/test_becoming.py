@@ -138,3 +138,14 @@ class Becoming(StoreTestCase):
         older = imaged(self.behind, 20)
         self.go_on()
         self.assertRaises(AssertionError, self.behind.become, older)
+
+    def test_let_go(self) -> None:
+        """A store that nobody asks any more holds nothing, whoever still has a hold of it."""
+        watch = self.watch_behind()
+        rows = self.behind.answer(Walk("/k/*"))
+        assert isinstance(rows, Rows)
+        self.behind.let_go()
+        self.assertEqual((self.behind.rev, self.behind.watch_count), (0, 0))
+        self.assertEqual(self.behind.publish(), [])
+        self.assertIn("/k/4", [row.path for row in rows.rows if isinstance(row, Row)])
+        watch.close()

@@ -69,8 +69,10 @@ class StatusSite(WrappingFactory[Any]):
         return WrappingFactory.buildProtocol(self, addr)
 
     def close_all(self) -> None:
-        """Let go of open pages; for a node that stops."""
+        """Let go of open pages, and of who might ask for more; for a node that stops."""
         self._live.close()
+        for connection in [*self.protocols]:
+            connection.loseConnection()
 
 
 class _Quiet(Site):
