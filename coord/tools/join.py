@@ -151,11 +151,10 @@ def _check(node: Joining, cluster: str, members: Sequence[Member]) -> None:
     """Raise `Refused`, or `BadMember`, where folder, node and cluster do not belong together."""
     others = _others(node, members)
     if not others:
-        raise Refused(f"no node of {cluster} can be reached by others: start one --peer-listen")
-    if any(one.name == node.name and one.address != node.address for one in members) and (
-        node.replaces != node.name
-    ):
-        raise Refused(f"{node.name} is a member already, at another address: see coord members")
+        raise Refused(
+            f"no node of {cluster} can be reached by others: start one with --peer-listen and its"
+            " certificates (coord init makes them)"
+        )
     check_distinct([*others, (node.name, node.address)])
     for made in _made(node.folder):
         if made.cluster != cluster:

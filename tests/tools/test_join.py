@@ -163,3 +163,10 @@ class Joins(SynchronousTestCase):
         with redirect_stdout(out), redirect_stderr(err):
             self.assertEqual(main(["join", "n4=h:1", "--dir", self.mktemp()]), 1)
         self.assertRegex(err.getvalue(), r"\Acoord: [^\n]+ holds no CA[^\n]+\n\Z")
+
+    def test_alone(self) -> None:
+        """A node that no other can reach gets no company, and is told what it lacks."""
+        self.client = MemoryClient()
+        self.client.store.perform(Genesis("memory", (("memory", "localhost:0"),)))
+        self.assertIn("--peer-listen", self.refusal("n4=127.0.0.1:8079"))
+        self.assertFalse((self.folder / "n4").exists())
