@@ -1,9 +1,9 @@
-"""The one place where all names meet: a node, from its settings to a service.
+"""A node, from its settings to a service.
 
 It starts from the outside in: certificates are read, then ports are taken, and only when
-nothing stands in the way the directory is opened, the store is loaded, and the node takes part.
-It stops the other way round: nobody new is let in, what waits is answered, clients and peers
-are let go, and the journal is the last to close.
+nothing stands in the way the directory is opened, the store is loaded, and the node takes part
+(`coord.node.lives`, `coord.node.life`). It stops the other way round: nobody new is let in, what
+waits is answered, clients and peers are let go, and the journal is the last to close.
 """
 
 from __future__ import annotations

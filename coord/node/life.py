@@ -1,4 +1,4 @@
-"""One life of a node: from an opened journal to a closed one.
+"""The one place where all names meet: a life of a node, from an opened journal to a closed one.
 
 A process has one such life after the other where its disk fails and comes back
 (`coord.node.lives`). What lasts for all of them is in `Premises`: ports, keys, settings.

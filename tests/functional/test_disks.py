@@ -170,6 +170,18 @@ class Refusing(Disks):
             victim.start()
             self.assert_back(victim)
 
+    def test_all(self) -> None:
+        """Nothing that was acknowledged is lost when the disks of all nodes fail at one time."""
+        first, _ = self.begin()
+        self.load(first, 100)
+        self.load(first, 100, lambda: [limit(node, LIMIT_BYTES) for node in self.cluster.nodes])
+        for node in self.cluster.nodes:
+            self.assert_stopped(node, "I/O error|full")
+        for node in self.cluster.nodes:
+            limit(node)
+        for node in self.cluster.nodes:
+            self.assert_back(node)
+
     def is_about(self, node: Node, path: Path) -> bool:
         """Say whether a node is about to come back, or has already."""
         return path.exists() or node.status().get("fault") == "-"
