@@ -73,6 +73,7 @@ class Reconfiguring:
         self._wanted: OrderedDict[tuple[str, int], MembersWanted] = OrderedDict()
         self._ballot = NEVER
         self._led_at = 0.0
+        self._spoken: dict[str, int] = {}
 
     # -- the loop's side -----------------------------------------------------------------------
     def wanted(self, sender: str, message: MembersWanted) -> None:
@@ -100,6 +101,7 @@ class Reconfiguring:
     def tick(self) -> None:
         """Bind disks, and give votes to learners that are close."""
         replica = self._replica
+        self._spoken.update({peer: one.protocol for peer, one in self._peers.cards().items()})
         if not replica.is_leading:
             return
         if replica.ballot != self._ballot:
@@ -132,6 +134,12 @@ class Reconfiguring:
         older = self._older()
         if older is not None:
             raise Unavailable(f"not done: {older} runs an older release; upgrade it first")
+        older = self._older(but_down=True)
+        if older is not None and not change.force:
+            raise Unavailable(
+                f"not done: {older} is down, and ran an older release when it was last heard of;"
+                " upgrade it first, or say force where it never comes back"
+            )
         after = self._changed(change, before)
         if not change.force:
             plans.refuse_unless_it_stands(after, self._up())
@@ -238,17 +246,18 @@ class Reconfiguring:
         """Say whether a node has learnt so much that its vote would be there when it is wanted."""
         return self._replica.progress.get(node, 0) + ALPHA >= self._replica.chosen
 
-    def _older(self) -> str | None:
-        """Return a voter that is linked and cannot read what configurations say now."""
-        voters = self._replica.configuration.voters
-        return next(
-            (
-                peer
-                for peer, card in sorted(self._peers.cards().items())
-                if card.protocol < MEMBERS_PROTOCOL and peer in voters
-            ),
-            None,
-        )
+    def _older(self, *, but_down: bool = False) -> str | None:
+        """Return a voter that is linked and cannot read what configurations say now.
+
+        :param but_down: one that is not linked, but could not when it was.
+        """
+        linked = self._peers.cards()
+        for voter in self._replica.configuration.voters:
+            known = self._spoken.get(voter) if but_down else None
+            protocol = linked[voter].protocol if voter in linked else known
+            if protocol is not None and protocol < MEMBERS_PROTOCOL:
+                return voter
+        return None
 
     def _may_propose(self) -> bool:
         """Say whether this node leads a founded cluster whose latest configuration holds."""

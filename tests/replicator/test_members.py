@@ -302,6 +302,12 @@ class Again(MembersCase):
         asked = self.ask(self.leader(), Deed.ADD, "n4", address="n4:1")
         self.advance(0.5)
         self.assertIn(f"UNAVAILABLE not done: {old} runs an older release", asked.text)
+        self.crash(old)
+        self.advance(0.5)
+        asked = self.ask(self.leader(), Deed.ADD, "n4", address="n4:1")
+        self.advance(0.5)
+        self.assertIn(f"UNAVAILABLE not done: {old} is down, and ran an older", asked.text)
+        self.do(Deed.ADD, "n4", address="n4:1", force=True)
 
     def test_older_leader(self) -> None:
         """A leader of the release before is not sent what it cannot read; the answer names it."""
