@@ -12,7 +12,7 @@ from tests.functional.cluster import PATIENCE_SECONDS, eventually
 from tests.functional.drills import PAGE, Shell, Step, Writing, Yard, read_page, shared
 
 DRILLS = read_page(PAGE.read_text(encoding="utf-8"))
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.3
 
 
 class Drill(SynchronousTestCase):
