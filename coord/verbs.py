@@ -397,7 +397,7 @@ VERBS: Final[tuple[Verb, ...]] = (
             Option("force", "force", Kind.FLAG, "also what would lose the quorum"),
         ),
         forms=(
-            ("add NAME HOST:PORT [observer]", "it learns; and votes once it is close"),
+            ("add NAME HOST:PORT [observer]", "it learns, and votes once it is close"),
             ("remove NAME", "it is no member any more, and stops"),
             ("promote NAME", "an observer gets its vote"),
             ("replace OLD NEW HOST:PORT", "NEW learns, then has OLD's vote"),
