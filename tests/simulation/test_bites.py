@@ -15,11 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from coord.events import Event
 from coord.paxos.ballot import NEVER
 from coord.paxos.durable import Durable
+from coord.paxos.elections import Elections
 from coord.paxos.leadership import Leadership
 from coord.paxos.lease import Grant
 from coord.paxos.messages import Message
 from coord.paxos.outbox import Outbox
-from coord.paxos.replica import Replica
 from coord.replicator.applier import Applier, Origins, Outcome
 from coord.replicator.applier import Run as Asked
 from coord.replicator.queues import Call, Writes
@@ -114,7 +114,7 @@ class Bites(hunting.Hunt):
 
     def test_nobody_leads(self) -> None:
         """A cluster in which nobody stands for election makes no progress, and says who is what."""
-        self.patch(Replica, "_canvass", lambda self: None)
+        self.patch(Elections, "_canvass", lambda self: None)
         self.hunt(3, "liveness: ")
 
 
