@@ -113,6 +113,24 @@ class Changes(Explorer):
         bounds = attrs.evolve(bounds, is_prompt=True)
         self.explore(bounds, "change", "crash", "wait", states_max=STATES_MAX)
 
+    def test_voters_that_a_new_leader_does_not_know(self) -> None:
+        """Who leads by the former voters learns what the new ones have chosen, or gets nowhere.
+
+        n1 has n4 vote in the place of n2, and a value chosen with n4. n3 stands, helped by n2, who
+        knows that the change is chosen, or does not.
+        """
+        swap = Configuration(("n1", "n3", "n4"), ("n2",))
+        bounds = Bounds(nodes=4, voters=3, proposals=2, changes=(swap,), is_prompt=True)
+        for heard in ("", "n2<n1:Beat"):
+            before = (
+                f"n1:change n2<n1:Accept n1<n2:Accepted {heard} n4<n1:Accept n4<n1:Beat"
+                " n4<n1:Prepare n1<n4:Accepted n1<n4:BeatAnswer n1<n4:Promise n1:propose"
+                " n4<n1:Accept n1<n4:Accepted n3:wait n2<n3:Canvass n3<n2:Endorse n2<n3:Prepare"
+                " n3<n2:Promise"
+            )
+            report = Search(bounds, steps=before.split(), states_max=STATES_MAX).run()
+            self.assertEqual(report.flaw, "", report.describe())
+
     def test_walks(self) -> None:
         """Long ways, by dice: a swap, crashes, losses, reads, whoever leads."""
         bounds = Bounds(voters=2, crashes=2, losses=2, waits=5, reads=2)

@@ -128,6 +128,22 @@ class Bites(SynchronousTestCase):
         before = "n1:wait n2<n1:Canvass n1<n2:Endorse n2<n1:Prepare n2:write n1<n2:Promise n1:crash"
         self.bite("leaders", 13, bounds, before)
 
+    def test_voters_not_asked(self) -> None:
+        """A leader that asks nothing of voters who are new to it overrules what they have chosen.
+
+        n1 has n4 vote in the place of n2, and a value chosen with n4. n3 hears of the change from
+        n2, who helps it to lead, and of the value from nobody.
+        """
+        self.patch(Candidate, "covers", lambda self, quorums: True)
+        before = (
+            "n1:change n2<n1:Accept n1<n2:Accepted n2<n1:Beat n4<n1:Accept n4<n1:Beat"
+            " n1<n4:Accepted n1<n4:BeatAnswer n1:propose n4<n1:Accept n1<n4:Accepted n3:wait"
+            " n2<n3:Canvass n3<n2:Endorse n2<n3:Prepare n3<n2:Promise n2<n3:Fetch n3<n2:Supply"
+        )
+        swap = Configuration(("n1", "n3", "n4"), ("n2",))
+        bounds = Bounds(nodes=4, voters=3, proposals=2, changes=(swap,), is_prompt=True)
+        self.bite("agreement", 27, bounds, before)
+
     def test_read_without_a_lease(self) -> None:
         """A leader that reads without a lease tells what is not so any more."""
 

@@ -18,8 +18,8 @@ from coord.simulation.exploration.story import go, tell
 from coord.simulation.exploration.world import Bounds, World
 
 SHOW_SECONDS = 0.5
-STATES_MAX = 20_000_000
-"""About four gigabytes of memory."""
+STATES_MAX = 10_000_000
+"""About five gigabytes of memory."""
 
 
 class Progress:
