@@ -114,7 +114,11 @@ class Beat(msgspec.Struct, frozen=True, array_like=True, tag=9):
 
 
 class BeatAnswer(msgspec.Struct, frozen=True, array_like=True, tag=10):
-    """The answer to the `Beat` with this number, by a node that has learnt all to ``chosen``."""
+    """The answer to the `Beat` with this number, by a node that has learnt all to ``chosen``.
+
+    And does not forget that it needs nobody who left with a configuration before: until that is on
+    its disk, ``chosen`` is what is.
+    """
 
     ballot: Ballot
     number: int

@@ -18,13 +18,17 @@ from coord.paxos.messages import Message
 
 
 class Outbox:
-    """Messages, votes and news of one replica on their way out."""
+    """Messages, votes and news of one replica on their way out.
 
-    def __init__(self, node: str) -> None:
+    A restart would know the log to be chosen up to ``durable_chosen``, at least.
+    """
+
+    def __init__(self, node: str, durable_chosen: int = 0) -> None:
+        self.durable_chosen = durable_chosen
         self._node = node
         self._ticket = 0
         self._saved_ticket = 0
-        self._unsaved: deque[tuple[int, int]] = deque()
+        self._unsaved: deque[tuple[int, int, int]] = deque()
         self._unsaved_bytes = 0
         self._waiting: deque[tuple[int, str, Message]] = deque()
         self._here: deque[Message] = deque()
@@ -68,7 +72,8 @@ class Outbox:
         """Take note that everything up to ``ticket`` is on the disk."""
         self._saved_ticket = max(self._saved_ticket, ticket)
         while self._unsaved and self._unsaved[0][0] <= ticket:
-            self._unsaved_bytes -= self._unsaved.popleft()[1]
+            _, size_bytes, self.durable_chosen = self._unsaved.popleft()
+            self._unsaved_bytes -= size_bytes
 
     @property
     def is_full(self) -> bool:
@@ -92,7 +97,7 @@ class Outbox:
             self._ticket += 1
             save = Save(self._ticket, header, tuple(self._votes))
             size_bytes = sum(size_of(vote.value) for vote in self._votes)
-            self._unsaved.append((self._ticket, size_bytes))
+            self._unsaved.append((self._ticket, size_bytes, header.chosen))
             self._unsaved_bytes += size_bytes
             self._must_save = False
             self._votes = []

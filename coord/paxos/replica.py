@@ -73,6 +73,19 @@ class Replica:
         return self._learner.chosen
 
     @property
+    def durable_chosen(self) -> int:
+        """The end of what a restart would know to be chosen, at least."""
+        return self._out.durable_chosen
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a restart would know all that came before the configuration that governs now.
+
+        Then those who left with the one before need not be asked any more.
+        """
+        return self.durable_chosen + 1 >= self.governs[0].slot
+
+    @property
     def target(self) -> int:
         """The last slot that this node has heard to be chosen."""
         return self._learner.target
@@ -376,7 +389,8 @@ class Replica:
         # granted to another: see `coord.paxos.lease`.
         if state.grant.allows(sender, state.now):
             state.grant.give(sender, state.now + self._timing.lease_seconds)
-            self._to(sender, BeatAnswer(message.ballot, message.number, self.chosen))
+            learnt = self.chosen if self.is_settled else self.durable_chosen
+            self._to(sender, BeatAnswer(message.ballot, message.number, learnt))
         self._learner.commit(message.ballot, message.chosen)
         self._advance()
 

@@ -39,7 +39,7 @@ class State:
         self.grant = Grant(now + quiet)
         self.witness = Witness(durable.header.witnessed, now)
         self.connected: set[str] = set()
-        self.out = Outbox(node)
+        self.out = Outbox(node, known)
 
     @property
     def chosen(self) -> int:

@@ -72,6 +72,7 @@ class Admission:
         self._refusals: dict[str, str] = {}
         self._was_member = self._is_gone = False
         self._disowners: dict[str, int] = {}
+        self._governs = replica.governs
         self._addresses: dict[str, str] = {}
 
     # -- asked by the links --------------------------------------------------------------------
@@ -126,8 +127,15 @@ class Admission:
         self._disowners.pop(peer, None)
 
     def look(self) -> None:
-        """Act on the configurations as they are now known: links, and this node's own place."""
-        governing = self.governing()
+        """Act on the configurations as they are now known: links, and this node's own place.
+
+        But not before all is on the disk that led to them: who is told here to be no member any
+        more is not there when this node needs to be told again.
+        """
+        governs = self._replica.governs
+        if not self._replica.is_settled:
+            return
+        self._governs, governing = governs, tuple(one.configuration for one in governs)
         self._was_member |= any(self._is_own(one) for one in governing)
         for peer, card in self._peers.cards().items():
             unfit = self._misplaced(card)
@@ -141,9 +149,10 @@ class Admission:
         """Take note of a configuration that was chosen at some time."""
         self._was_member |= self._is_own(configuration)
 
-    def governing(self) -> tuple[Configuration, ...]:
-        """Return the configurations that govern what is not chosen yet, oldest first."""
-        return tuple(one.configuration for one in self._replica.governs)
+    @property
+    def is_late(self) -> bool:
+        """Whether there is more known than was acted on."""
+        return self._governs is not self._replica.governs
 
     def addresses(self, configuration: Configuration) -> dict[str, str]:
         """Return where the nodes of a configuration are, as it says; else as this one was told."""
@@ -191,13 +200,11 @@ class Admission:
 
     def _misplaced(self, card: Card) -> Unfit | None:
         """Return what the configurations have against a node, if they know as much as it does."""
-        known = self._replica.knowledge
+        known, node = self._governs[-1].slot, card.node
         if card.slot > known:
             return None
-        node, configurations = (
-            card.node,
-            [one for one in self.governing() if card.node in one.nodes],
-        )
+        governing = (one.configuration for one in self._governs)
+        configurations = [one for one in governing if node in one.nodes]
         if not configurations:
             where = card.address or "HOST:PORT"
             text = f"{node} is not a member of this cluster: MEMBER add {node} {where} makes it one"

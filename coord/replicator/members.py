@@ -13,7 +13,6 @@ from typing import Final
 
 from coord.commands import CLUSTER, Caller, ChangeMembers, Deed
 from coord.paxos.effects import Effects
-from coord.paxos.membership import Governs
 from coord.paxos.replica import Replica
 from coord.replicator.admission import Admission
 from coord.replicator.applier import Applier
@@ -59,7 +58,6 @@ class Members:
         self._now = now
         self._obey = obey
         self._wake = wake
-        self._known: tuple[Governs, ...] = ()
         self._knocked_at: dict[str, float] = {}
         self.admission = Admission(identity, replica, peers, faults, knocked=self._knocked)
         self._reconfiguring = Reconfiguring(
@@ -88,7 +86,7 @@ class Members:
     # -- the loop's side -----------------------------------------------------------------------
     def start(self) -> None:
         """Say with whom there are to be links, before there are any."""
-        self._look()
+        self.admission.look()
 
     def change(self, change: ChangeMembers, answer: Answer, caller: Caller) -> None:
         """Change who the members are; see `coord.replicator.interfaces.ICoordinator`."""
@@ -110,14 +108,16 @@ class Members:
 
     def turn(self) -> None:
         """Do what can be done now, and no sooner than what was learnt allows it."""
-        if self._replica.governs is not self._known:
-            self._look()
-        self._asking.turn()
+        self._asking.turn()  # before this node may find itself removed
+        if self.admission.is_late:
+            self.admission.look()
         self._reconfiguring.turn()
 
     def tick(self, now: float) -> None:
         """Let time pass."""
         self._asking.tick(now)
+        if self.admission.is_late:
+            self.admission.look()
         self._reconfiguring.tick()
 
     def stop(self) -> None:
@@ -129,12 +129,6 @@ class Members:
         return self._asking.calls()
 
     # -- within ----------------------------------------------------------------------------------
-    def _look(self) -> None:
-        """Act on the configurations as they are known now."""
-        self._known = self._replica.governs
-        self._asking.turn()  # before this node may find itself removed
-        self.admission.look()
-
     def _do(self, effects: Effects) -> None:
         self._obey(effects)
         self._wake()

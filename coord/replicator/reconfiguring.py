@@ -269,14 +269,14 @@ class Reconfiguring:
         """Say whether the latest configuration governs, and can do without who is none of it.
 
         What was chosen before it may have been chosen by the votes of those who leave, and be known
-        to nobody else yet. So a majority of its own voters has to know all that.
+        to nobody else yet. So a majority of its own voters has to have all that on its disks.
         """
         replica = self._replica
         if replica.is_changing:
             return False
         last = replica.knowledge - 1
         knowing = [node for node, slot in replica.progress.items() if slot >= last]
-        return replica.configuration.is_quorum((*knowing, replica.node))
+        return replica.is_settled and replica.configuration.is_quorum((*knowing, replica.node))
 
     def _propose(self, after: Configuration) -> None:
         self._obey(self._replica.reconfigure(self._now(), after))
