@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from random import Random
 from typing import Any
@@ -285,6 +285,20 @@ class CommandLine(SynchronousTestCase):
         status, out = self.run_main("--depth", "3", "--after", "n1:propose n2<n1:Accept")
         self.assertIn("(cut short)", out)
         self.assertIn("deepest 3", out)
+
+    def test_walks(self) -> None:
+        """Walks are told of as what they are: some ways of all."""
+        status, out = self.run_main("--change", "n1 n2 | n3", "--walks", "3", "--seed", "5")
+        self.assertEqual(status, 0)
+        self.assertIn("states (cut short)", out)
+        self.assertIn("3 ends", out)
+
+    def test_usage(self) -> None:
+        """What cannot be is refused, with what could be."""
+        for words in (["--change", "| n1"], ["--replay", "n1:propose n2:fly"]):
+            with redirect_stderr(StringIO()), self.assertRaises(SystemExit) as raised:
+                self.run_main(*words)
+            self.assertEqual(raised.exception.code, 2)
 
     def test_violation(self) -> None:
         """What breaks a rule is told as a story, with what brings it back."""
