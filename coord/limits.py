@@ -193,7 +193,7 @@ REDIAL_SECONDS_MIN: Final = 0.05
 REDIAL_SECONDS_MAX: Final = 1.0
 """The longest such wait: a restarted node is reached about so soon."""
 LATE_DIAL_SECONDS: Final = 1.5
-"""After so long without a link the node that waits to be dialled dials, too: it may not be known."""
+"""After so long without a link the node that waits to be dialled dials: it may not be known."""
 SILENCE_SECONDS: Final = 5.0
 """A link on which nothing came for so long is closed; each end says something every fifth."""
 PARTING_SECONDS: Final = 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from pathlib import Path
 
 import msgspec
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from coord.paxos import messages
 from coord.paxos.ballot import Ballot
 from coord.paxos.durable import Value, Vote
 from coord.paxos.membership import Configuration, Member
+from coord.paxos.witness import Witnessed
 from coord.wire import peer
 from coord.wire.peer import Digests, Forward, Hello, PeerMessage, Refusal, Renew, Renewed
 
@@ -37,6 +39,9 @@ FIELDS: dict[object, some.SearchStrategy[object]] = {
     tuple[int, ...]: some.lists(numbers, max_size=4).map(tuple),
     tuple[tuple[int, bytes], ...]: some.lists(
         some.tuples(numbers, some.binary(max_size=20)), max_size=4
+    ).map(tuple),
+    tuple[Witnessed, ...]: some.lists(
+        some.builds(Witnessed, some.text(max_size=8), ballots, numbers), max_size=3
     ).map(tuple),
     tuple[bytes, ...]: some.lists(some.binary(max_size=40), max_size=4).map(tuple),
 }
@@ -81,6 +86,11 @@ EXAMPLES: tuple[PeerMessage, ...] = (
     peer.MembersWanted(3, ChangeMembers(Deed.ADD, "n4", "h:4"), True),
     peer.MembersAnswer(3, "EXISTS", "n4 is a member", ("a row",)),
 )
+
+
+NEWER = (peer.MembersWanted, peer.MembersAnswer)
+"""Messages that the release before did not know."""
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 
 
 class PeerMessageTests(SynchronousTestCase):
@@ -134,6 +144,34 @@ class PeerMessageTests(SynchronousTestCase):
         kinds: list[type[msgspec.Struct]] = [*KINDS, Hello, Refusal]
         tags = [kind.__struct_config__.tag for kind in kinds]
         self.assertEqual(len(set(tags)), len(tags))
+
+
+def is_longer(new: object, old: object) -> bool:
+    """Say whether arrays have at most something appended, at any depth."""
+    if not isinstance(old, list):
+        return new == old
+    assert isinstance(new, list)
+    return len(new) >= len(old) and all(map(is_longer, new, old))
+
+
+class OlderTests(SynchronousTestCase):
+    """What the release before wrote, taken down then (``tests/golden/peer.4``)."""
+
+    def test_frames(self) -> None:
+        """Each frame is read, and what is written now has at most something appended to it."""
+        lines = (GOLDEN / "peer.4").read_text().splitlines()
+        for line in lines:
+            kind, content = line.split()
+            frame = bytes.fromhex(content)
+            read: PeerMessage | Hello | Refusal
+            if kind in ("Hello", "Refusal"):
+                read = peer.decode_greeting(frame)
+            else:
+                read = peer.decode(frame)
+            self.assertEqual(type(read).__name__, kind)
+            again = msgspec.msgpack.decode(peer.encode(read))
+            self.assertTrue(is_longer(again, msgspec.msgpack.decode(frame)), line)
+        self.assertEqual(len(lines), len(KINDS) - len(NEWER) + 2)
 
 
 class GreetingTests(SynchronousTestCase):
