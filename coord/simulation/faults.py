@@ -6,6 +6,7 @@ Every fault ends by itself after a while, most of them; some are only mended by 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -256,35 +257,36 @@ class Faults:
 
     # -- disks that are lost -----------------------------------------------------------------
     def _copy_disk(self) -> None:
-        """Keep a copy of a disk, for the day on which somebody restores it."""
-        self._dice.choice(self._nodes).disk.keep_copy()
+        """Keep copies of all disks, for the day on which somebody restores one."""
+        for node in self._nodes:
+            node.disk.keep_copy()
 
     def _empty_disk(self) -> None:
-        members = self._cluster.members()
-        if members:
-            self._lose_disk(self._dice.choice(members), None)
+        self._lose_disk([(node, None) for node in self._cluster.members()])
 
     def _set_back_disk(self) -> None:
-        nodes = [node for node in self._nodes if node.disk.copy is not None]
-        if nodes:
-            node = self._dice.choice(nodes)
-            assert node.disk.copy is not None
-            self._lose_disk(node, node.disk.copy)
+        self._lose_disk(
+            [
+                (node, node.disk.copy)
+                for node in self._cluster.members()
+                if node.disk.copy is not None and node.disk.copy.is_behind(node.disk.platter)
+            ]
+        )
 
-    def _lose_disk(self, node: SimulatedNode, instead: Platter | None) -> None:
+    def _lose_disk(self, choice: Sequence[tuple[SimulatedNode, Platter | None]]) -> None:
         """Crash a node and take its disk from it, where the promise of the cluster bears that."""
-        if node.is_out:
+        allowed = [
+            (one, instead) for one, instead in choice if self.guarantee.may_lose(one, instead)
+        ]
+        self._world.count("disks spared", len(choice) - len(allowed))
+        if not allowed:
             return
+        node, instead = self._dice.choice(allowed)
         if node.is_up:
             node.crash()
         what = "emptied" if instead is None else "set back"
-        if instead is not None and not instead.is_behind(node.disk.platter):
-            what = "copied back in time"
-        elif self.guarantee.may_lose(node, instead):
-            self._world.say(f"the disk of {node.name} is {what}")
-            self.guarantee.lose(node, instead)
-        else:
-            what = "spared"
+        self._world.say(f"the disk of {node.name} is {what}")
         self._world.count(f"disks {what}")
+        self.guarantee.lose(node, instead)
         delay = self._dice.random() ** 2 * DOWN_SECONDS_MAX
         self._world.schedule(delay, None, self._restart, node)

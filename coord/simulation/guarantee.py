@@ -134,7 +134,7 @@ class Guarantee:
 def _would_know(knower: SimulatedNode, node: SimulatedNode, instead: Platter | None) -> bool:
     """Say whether ``knower``, even after a crash, would refuse ``node`` on what it has instead."""
     header = knower.disk.platter.header
-    if not any(node.name in one.configuration.voters for one in header.governs):
+    if not any(node.name in one.configuration.nodes for one in header.governs):
         return True
     member = header.governs[-1].configuration.member(node.name)
     if instead is None:
