@@ -143,7 +143,11 @@ class Yard:
         for name, words in PROGRAMS.items():
             self._program(self.folder / name, words)
         self._out = self.folder / "out"
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def start(self) -> None:
         """Start the demonstration, and wait until it serves."""
