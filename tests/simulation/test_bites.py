@@ -20,6 +20,7 @@ from coord.paxos.leadership import Leadership
 from coord.paxos.lease import Grant
 from coord.paxos.messages import Message
 from coord.paxos.outbox import Outbox
+from coord.replicator.admission import Admission
 from coord.replicator.applier import Applier, Origins, Outcome
 from coord.replicator.applier import Run as Asked
 from coord.replicator.queues import Call, Writes
@@ -177,7 +178,11 @@ class Promises(SynchronousTestCase):
             self.assertGreater(report.counts["crashes"], 5, "there was no story")
 
     def test_forgotten(self) -> None:
-        """An acceptor that forgets a promise lets two leaders have their way."""
+        """An acceptor that forgets a promise lets two leaders have their way.
+
+        Where the others do not remember it for it, that is, and refuse it.
+        """
+        self.patch(Admission, "_set_back", lambda self, card: None)
         whole = Platter.durable
 
         def durable(self: Platter) -> Durable:
