@@ -7,6 +7,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from coord.limits import ALPHA
 from tests.functional.cluster import (
     HOST,
     PATIENCE_SECONDS,
@@ -115,6 +116,7 @@ class Operator(SynchronousTestCase):
         """A node whose disk was lost is found out, admitted anew by one line, and votes again."""
         first, _, third = self.cluster.nodes
         first.write("/before", "1")
+        eventually(lambda: int(third.status()["slot"]) > ALPHA, "the cluster knows all disks")
         third.stop()
         (third.config.parent / "data").rename(third.config.parent / "lost")
         third.start()
