@@ -118,10 +118,10 @@ class Leadership:
 
     def advanced(self) -> None:
         """Take note that more is chosen: slots may be opened, and reads answered."""
+        self._coverage.review()  # first of all: who has not promised may know more than is read
         governing = self._state.membership.at(self._state.chosen + 1)
         if governing is not self._governing:
             self._change(governing)
-        self._coverage.review()
         self._go_on()
         self.answer_readers()
 
@@ -175,9 +175,10 @@ class Leadership:
         staying = self._state.others if self.is_outvoted else ()
         told = tuple(node for node in leaving + staying if node != self._state.node)
         self._state.out.send(told, Commit(self.ballot, self._state.chosen))
-        if governing.voters != before.voters and not self.is_outvoted:
+        if governing.voters != before.voters:
             self._beats.recount(governing, self._state.now)
-            self.beat()
+            if not self.is_outvoted:
+                self.beat()
 
     # -- time ------------------------------------------------------------------------------
     def is_deaf(self) -> bool:

@@ -11,6 +11,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from coord.errors import BadRequest
+from coord.paxos.coverage import Coverage
 from coord.paxos.durable import Durable, Save
 from coord.paxos.effects import NOTHING, Effects
 from coord.paxos.lease import quiet_seconds
@@ -123,13 +124,37 @@ class Changes(Explorer):
         bounds = Bounds(nodes=4, voters=3, proposals=2, changes=(swap,), is_prompt=True)
         for heard in ("", "n2<n1:Beat"):
             before = (
-                f"n1:change n2<n1:Accept n1<n2:Accepted {heard} n4<n1:Accept n4<n1:Beat"
-                " n4<n1:Prepare n1<n4:Accepted n1<n4:BeatAnswer n1<n4:Promise n1:propose"
+                f"n1:change n2<n1:Accept n1<n2:Accepted {heard} n4<n1:Accept n4<n1:Prepare"
+                " n4<n1:Beat n1<n4:Accepted n1<n4:Promise n1<n4:BeatAnswer n1:propose"
                 " n4<n1:Accept n1<n4:Accepted n3:wait n2<n3:Canvass n3<n2:Endorse n2<n3:Prepare"
                 " n3<n2:Promise"
             )
             report = Search(bounds, steps=before.split(), states_max=STATES_MAX).run()
             self.assertEqual(report.flaw, "", report.describe())
+
+    def test_read_before_the_new_voters_promised(self) -> None:
+        """A leader reads nothing that voters who are new to it may have overtaken.
+
+        n1 has n4 vote in the place of n2, and a value chosen with n4. n3, who knows neither, leads
+        by the promises of n2, has the change chosen once more, and is asked to read just then.
+        """
+        swap = Configuration(("n1", "n3", "n4"), ("n2",))
+        bounds = Bounds(
+            nodes=4, voters=3, waits=3, crashes=1, reads=1, changes=(swap,), is_prompt=True
+        )
+        story = (
+            "n1:change n2<n1:Accept n1<n2:Accepted n4<n1:Accept n4<n1:Prepare n4<n1:Beat"
+            " n1<n4:Accepted n1<n4:Promise n1<n4:BeatAnswer n1:propose n4<n1:Accept n1<n4:Accepted"
+            " n3:wait n2<n3:Canvass n3<n2:Endorse n2<n3:Prepare n3<n2:Promise n3:crash"
+            " n1<n3:Canvass n1<n3:Prepare n1<n3:Beat n3:read n2<n3:Beat n1<n3:Accept n3<n1:Refuse"
+            " n3<n1:Promise n2<n3:Accept n3<n1:BeatAnswer n3<n1:Accepted n3<n2:BeatAnswer n2:wait"
+            " n3<n2:Accepted n3:wait n3<n2:Canvass n1<n3:Canvass n3<n1:Refuse n2<n3:Canvass"
+            " n3<n2:Endorse n2<n3:Endorse n1<n3:Prepare n2<n3:Prepare n3<n2:Prepare n3<n2:Promise"
+            " n1<n3:Beat n3<n1:Promise n1<n3:Accept n3<n1:BeatAnswer n3<n1:Accepted"
+        )
+        self.assertEqual([flaw for *_, flaw in go(World(bounds), story.split()) if flaw], [])
+        self.patch(Coverage, "holds", lambda self, slot: True)
+        self.assertEqual(broken(World(bounds), story.split())[0], "reads")
 
     def test_walks(self) -> None:
         """Long ways, by dice: a swap, crashes, losses, reads, whoever leads."""
