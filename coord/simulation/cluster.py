@@ -292,6 +292,12 @@ class SimulatedNode:
         assert self._node is not None, "the node is down"
         return self._node.replicator._replica.configuration
 
+    def has_outlived(self, lost: Platter) -> bool:
+        """Say whether the present life knows what became of all that was on a lost disk."""
+        assert self._node is not None, "the node is down"
+        replica = self._node.replicator._replica
+        return replica.promised >= lost.header.promised and replica.chosen >= lost.reach
+
     @property
     def is_leading(self) -> bool:
         """Whether the present life believes to lead, and serves."""

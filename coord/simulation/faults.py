@@ -37,15 +37,15 @@ IMAGE_MENU: Final = (
 )
 """What goes wrong besides where logs are short, and who was away needs an image."""
 CHANGE_MENU: Final = (
-    ("copy disk", 8),
-    ("empty disk", 4),
-    ("set back disk", 6),
+    ("empty disk", 5),
+    ("set back disk", 10),
 )
 """What goes wrong besides where members change, so that somebody can admit a node anew."""
 PAUSE_SECONDS_MAX: Final = 2.5
 DOWN_SECONDS_MAX: Final = 2.0
 AWAY_SECONDS_MAX: Final = 4.0
 BETWEEN_SECONDS: Final = 0.6
+COPY_SECONDS: Final = 2.0
 WALL_STEP_MS_MAX: Final = 12 * 3_600_000
 
 
@@ -79,13 +79,17 @@ class Faults:
             "slow disk": self._slow_disk,
             "fail disk": self._fail_disk,
             "step wall clock": self._step_wall_clock,
-            "copy disk": self._copy_disk,
             "empty disk": self._empty_disk,
             "set back disk": self._set_back_disk,
         }
 
     def start(self) -> None:
         """Begin."""
+        if self._cluster.options.change_seconds:
+            self._copy_disks()
+        self._later()
+
+    def _later(self) -> None:
         delay = self._dice.expovariate(1 / BETWEEN_SECONDS)
         self._world.schedule(delay, None, self._strike)
 
@@ -100,7 +104,7 @@ class Faults:
         name = self._dice.choices(names, weights)[0]
         self._deeds[name]()
         self._world.count(f"faults: {name}")
-        self.start()
+        self._later()
 
     @property
     def _nodes(self) -> list[SimulatedNode]:
@@ -256,10 +260,14 @@ class Faults:
         node.machine.clock.step_wall(self._dice.randrange(-WALL_STEP_MS_MAX, WALL_STEP_MS_MAX))
 
     # -- disks that are lost -----------------------------------------------------------------
-    def _copy_disk(self) -> None:
-        """Keep copies of all disks, for the day on which somebody restores one."""
+    def _copy_disks(self) -> None:
+        """Keep copies of all disks now and then, for the day on which somebody restores one."""
+        if self._stopped:
+            return
         for node in self._nodes:
-            node.disk.keep_copy()
+            if self._world.chance(0.7):
+                node.disk.keep_copy()
+        self._world.schedule(COPY_SECONDS, None, self._copy_disks)
 
     def _empty_disk(self) -> None:
         self._lose_disk([(node, None) for node in self._cluster.members()])

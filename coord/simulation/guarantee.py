@@ -134,8 +134,11 @@ class Guarantee:
 def _would_know(knower: SimulatedNode, node: SimulatedNode, instead: Platter | None) -> bool:
     """Say whether ``knower``, even after a crash, would refuse ``node`` on what it has instead."""
     header = knower.disk.platter.header
-    if not any(node.name in one.configuration.nodes for one in header.governs):
+    governs = [one.configuration for one in header.governs]
+    if not any(node.name in one.nodes for one in governs):
         return True
+    if not any(knower.name in one.voters for one in governs):
+        return True  # it counts nobody's votes
     member = header.governs[-1].configuration.member(node.name)
     if instead is None:
         return member is not None and member.disk == node.disk.platter.name
@@ -146,8 +149,14 @@ def _would_know(knower: SimulatedNode, node: SimulatedNode, instead: Platter | N
 
 
 def _is_whole_again(node: SimulatedNode, lost: Platter, last: Governs) -> bool:
-    """Say whether a node's new disk is the one that its membership rests on, and has all of it."""
+    """Say whether a node's new disk is the one that its membership rests on, and has all of it.
+
+    One that was set back is as good as ever once it has learnt the outcome of all that it voted
+    for: by a node that was new, and had not heard of it.
+    """
     platter = node.disk.platter
+    if platter.name == lost.name and platter.outlives(lost):
+        return True
     member = last.configuration.member(node.name)
     is_admitted = member is not None and member.disk == platter.name != lost.name
     if last.configuration.voters.count(node.name) == 0:

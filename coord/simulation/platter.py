@@ -65,6 +65,11 @@ class Platter:
         """Say whether a promise, or a vote, that is on ``other`` is missing here."""
         return self.header.promised < other.header.promised or self.reach < other.reach
 
+    def outlives(self, other: Platter) -> bool:
+        """Say whether all is promised that was on ``other``, and all decided that it voted for."""
+        header = self.header
+        return header.promised >= other.header.promised and header.chosen >= other.reach
+
     def configurations(self) -> list[tuple[int, Configuration]]:
         """Return those voted for that may be chosen, or are, each with its slot."""
         votes = [_VOTE.decode(one) for one in self._votes.values() if b"configuration" in one]

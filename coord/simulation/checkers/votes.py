@@ -49,7 +49,7 @@ class Votes:
         if node is None or link.ends[sender].process is not node.process:
             return
         lost = self._cluster.wounded.get(sender)
-        if lost is not None and lost.name == disk:
+        if lost is not None and lost.name == disk and not node.has_outlived(lost):
             self._object(replica, message, f"{sender} from disk {disk}, which was set back")
 
     def _object(self, replica: Replica, message: Accepted, what: str) -> None:
