@@ -65,10 +65,11 @@ class Witness:
             self.said(one.node, one.promised, one.reach)
 
     def forget(self, before: Configuration, after: Configuration) -> None:
-        """Forget whoever comes, goes, or has another disk than before."""
+        """Forget whoever comes, goes, has another disk than before, or is to be admitted anew."""
         for node in tuple(self._reach):
             stays = node in before.nodes and node in after.nodes
-            if not stays or before.disk(node) != after.disk(node):
+            is_anew = node in before.voters and node in after.learners and not after.disk(node)
+            if not stays or is_anew or before.disk(node) != after.disk(node):
                 del self._reach[node]
                 self._promised.pop(node, None)
 

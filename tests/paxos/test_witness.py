@@ -90,6 +90,16 @@ class Remembering(SynchronousTestCase):
         reaches = [witness.of(node).reach for node in ("n1", "n2", "n3", "n4")]
         self.assertEqual(reaches, [5, 0, 0, 0])
 
+    def test_admitted_anew_before_its_disk_was_known(self) -> None:
+        """A voter whose disk no configuration said yet can lose it, and be admitted anew."""
+        before = Configuration(("n1", "n2"), (), (Member("n1", ""), Member("n2", "")))
+        after = Configuration(("n1",), ("n2",), (Member("n1", ""), Member("n2", "", "", True)))
+        witness = Witness((), 0.0)
+        for node in ("n1", "n2"):
+            witness.said(node, FIRST, 5)
+        witness.forget(before, after)
+        self.assertEqual([witness.of(node).reach for node in ("n1", "n2")], [5, 0])
+
 
 class Telling(SynchronousTestCase):
     """What goes round between nodes."""
