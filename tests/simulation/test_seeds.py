@@ -65,6 +65,32 @@ class Seeds(SynchronousTestCase):
         self.assertEqual(sum(report.undecided for report in reports), 0)
 
 
+class Kept(SynchronousTestCase):
+    """Seeds that failed once; what they had found is told as a story elsewhere, too."""
+
+    def run_seed(self, seed: int) -> None:
+        """Run one world and assert that nothing was violated."""
+        report = Run(seed).run()
+        self.flushLoggedErrors()
+        self.assertEqual(report.violations, [], report.describe())
+
+    def test_emptied_and_told_of_nobody_who_is_left(self) -> None:
+        """A node whose former peers were all replaced asked none of the others for an image."""
+        self.run_seed(105)
+
+    def test_card_overtaken(self) -> None:
+        """A node was refused for ever, as its card came later than news of what it had promised."""
+        self.run_seed(145)
+
+    def test_answer_without_a_promise(self) -> None:
+        """A vote for what was chosen already was told before its ballot was on the disk."""
+        self.run_seed(153)
+
+    def test_set_back_and_taught_by_a_newcomer(self) -> None:
+        """A disk that was set back learns all by a node that never heard of it, and is whole."""
+        self.run_seed(362)
+
+
 class Reproduction(SynchronousTestCase):
     """A seed reproduces a run exactly."""
 
