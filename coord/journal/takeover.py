@@ -1,9 +1,9 @@
 """A stopped node's journal, made that of a cluster of one: where all other disks are lost.
 
-What the node has voted for stays voted for, at whichever ballot: what was acknowledged may be among
-it, and nobody is left who could say that something else was chosen. The header says the rest. The
-node alone governs, from so far on that no configuration of the log comes into force again; the
-slots up to there are voted for, so that it does govern at once when the node starts.
+What the node has voted for is chosen by that, at whichever ballot: what was acknowledged may be
+among it, and nobody is left who could say that something else was chosen. The header says the rest.
+The node alone governs, from so far on that no configuration of the log comes into force again; the
+slots up to there hold nothing, so that it does govern when the node starts.
 
 The cluster's name is another one from then on, and so is the disk's: nodes and directories of the
 cluster that was are strangers.
@@ -72,14 +72,16 @@ def _alone(node: str, address: str, durable: Durable, value: bytes) -> Save:
     """Return what makes a node the only one that governs."""
     header, reach = durable.header, reach_of(durable)
     ballot = max((header.promised, *(vote.ballot for vote in durable.votes))).after(node)
-    votes = [Vote(reach + 1, ballot, value)]
-    votes += [Vote(slot, ballot, b"") for slot in range(reach + 2, reach + ALPHA + 1)]
+    first, last = max(header.chosen, durable.base) + 1, reach + ALPHA
+    slots = {vote.slot for vote in durable.votes}
+    votes = [Vote(slot, ballot, b"") for slot in range(first, last + 1) if slot not in slots]
+    votes[votes.index(Vote(reach + 1, ballot, b""))] = Vote(reach + 1, ballot, value)
     # The disk is bound by the node itself: so the log says, too, who the members are.
     alone = Configuration(voters=(node,), members=(Member(node, address),))
     header = Header(
         promised=ballot,
-        chosen=max(header.chosen, durable.base),
-        governs=(Governs(reach + ALPHA + 1, alone),),
+        chosen=last,
+        governs=(Governs(last + 1, alone),),
     )
     return Save(1, header, tuple(votes))
 

@@ -76,11 +76,12 @@ class TakeoverTests(SqliteTestCase):
         self.assertEqual(reach_of(before), 8)
         self.take_over()
         after = self.found().durable
-        self.assertEqual(after.votes[: len(before.votes)], before.votes)
-        self.assertEqual(after.header.chosen, 5)
+        self.assertEqual([vote for vote in after.votes if vote in before.votes], [*before.votes])
+        self.assertEqual(after.header.chosen, 8 + ALPHA)
+        self.assertEqual([vote.slot for vote in after.votes], list(range(1, 9 + ALPHA)))
         self.assertGreater(after.header.promised, Ballot(10, "n3"))
-        more = after.votes[len(before.votes) :]
-        self.assertEqual([vote.slot for vote in more], list(range(9, 9 + ALPHA)))
+        self.assertEqual(after.votes[6].value, b"", "the gap")
+        more = after.votes[8:]
         self.assertEqual([vote.value for vote in more], [FIRST, *[b""] * (ALPHA - 1)])
 
     async def test_whose_it_is(self) -> None:
@@ -129,7 +130,7 @@ class TakeoverTests(SqliteTestCase):
         await journal.close()
         self.take_over()
         durable = self.found().durable
-        self.assertEqual((durable.base, durable.header.chosen), (40, 40))
+        self.assertEqual((durable.base, durable.header.chosen), (40, 40 + ALPHA))
         self.assertEqual(durable.votes[0], Vote(41, durable.header.promised, FIRST))
         self.assertEqual(list(self.found().image), [b"image"])
 
@@ -152,6 +153,7 @@ class TakeoverTests(SqliteTestCase):
         self.assertEqual(learnt[:9], [*known, OTHERS, b"", b"after a gap", FIRST])
         self.assertEqual(replica.configuration.voters, ("n1",))
         self.assertFalse(replica.is_changing)
+        self.assertTrue(replica.is_settled, "members may change at once")
         self.assertEqual(
             replica.governs,
             (Governs(9 + ALPHA, Configuration(("n1",), (), (Member("n1", "h:1"),))),),
