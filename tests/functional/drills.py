@@ -1,9 +1,9 @@
 """The page of fire drills as a program: its commands, typed into a shell beside a demonstration.
 
 In ``doc/firedrill.rst`` a line that begins with ``$`` is typed, and the lines after it come back.
-What comes back may differ from the page in numbers (a node's name has one), in what ``...`` stands
-for, and in how wide the space between words is. Who asks how things stand asks again until they are
-as the page has them.
+What comes back may differ from the page in numbers (a node's name has one), in a node's role, in
+what ``...`` stands for, and in how wide the space between words is. Who asks how things stand asks
+again until they are as the page has them.
 """
 
 from __future__ import annotations
@@ -74,8 +74,9 @@ def _pattern(line: str) -> str:
     """Return what a line of the page stands for: any number of lines where it is ``...`` alone."""
     if line == "...":
         return r"(.*\n)*"
-    exact = re.escape(" ".join(line.split()))
-    return re.sub("[0-9]+", "[0-9]+", exact).replace(r"\.\.\.", ".*") + r"\n"
+    exact = re.escape(" ".join(line.split())).replace(r"\.\.\.", ".*")
+    numbers = re.sub("[0-9]+", "[0-9]+", exact)
+    return re.sub("role=[a-z]+", "role=[a-z]+", numbers) + r"\n"
 
 
 def read_page(text: str) -> dict[str, list[Step]]:
