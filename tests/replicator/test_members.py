@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from coord.commands import Caller, Deed, Level, Set
+from coord.limits import REQUEST_SECONDS
 from coord.results import Value, Written
 from tests.replicator.members_case import MembersCase
 
@@ -321,3 +322,17 @@ class Again(MembersCase):
             self.advance(0.1)
             self.assertIn(f"UNAVAILABLE not done: {leader} leads, and runs an older", asked.text)
         self.assertNotIn("MembersWanted", links.log)
+
+
+class Alone(MembersCase):
+    """A cluster of one, in which nothing goes on by itself."""
+
+    def test_no_answer(self) -> None:
+        """Who asks for what cannot be proposed is answered in time, though nothing else happens."""
+        self.found(1)
+        self.advance(1.0)
+        reconfiguring = self.nodes["n1"].replicator.members._reconfiguring
+        self.patch(reconfiguring, "_may_propose", lambda: False)
+        asked = self.ask("n1", Deed.ADD, "n2", address="n2:1")
+        self.advance(REQUEST_SECONDS + 0.5)
+        self.assertIn("UNKNOWN", asked.text)
