@@ -91,6 +91,17 @@ class Elections:
         if self.leadership is None and self.followed.node == peer:
             self.patience.lost()
 
+    def outdated(self, peer: str) -> None:
+        """Take note of a link to one that knows a later configuration.
+
+        By that its name may stand for another disk, one that has promised nothing. So what was
+        begun before does not go on with its votes.
+        """
+        if self.leadership is not None or self.candidacy is not None:
+            self.lead_no_more()
+            self.patience.begin()
+            self.pull(peer)
+
     def resign(self) -> None:
         """Lead no more, and let another be elected first; it finds what is open by its votes."""
         if self.leadership is not None:

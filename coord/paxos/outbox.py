@@ -76,6 +76,11 @@ class Outbox:
             self._unsaved_bytes -= size_bytes
 
     @property
+    def is_saving(self) -> bool:
+        """Whether anything is on its way to the disk."""
+        return bool(self._unsaved)
+
+    @property
     def is_full(self) -> bool:
         """Whether so much waits for the disk that no more should be handed to it."""
         return self._unsaved_bytes >= UNSAVED_BYTES_MAX

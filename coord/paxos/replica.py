@@ -279,10 +279,15 @@ class Replica:
             self._leadership.announce(to)
         return self._effects()
 
-    def connected(self, now: float, peer: str) -> Effects:
-        """Take note that there is a link to ``peer``, new or again."""
+    def connected(self, now: float, peer: str, knowledge: int = 0) -> Effects:
+        """Take note that there is a link to ``peer``, new or again.
+
+        :param knowledge: the slot from which on the latest configuration governs that it knows.
+        """
         self._state.now = now
         self._state.connected.add(peer)
+        if knowledge > self.knowledge:
+            self._elections.outdated(peer)
         if self._leadership is not None:
             self._leadership.beat()
         return self._effects()
@@ -307,11 +312,18 @@ class Replica:
         """Take note of the time: beat, send again, stand for election."""
         self._state.now = now
         self._state.witness.tick(now)
+        if self._may_settle():
+            self._out.save()  # nothing else may have to be for a long time
         self._elections.tick()
         self._fetch()
         if self._question and now - self._question.asked_at > self._timing.retry_seconds:
             self._ask()
         return self._effects()
+
+    def _may_settle(self) -> bool:
+        """Say whether a save would make this node independent of those who have left."""
+        is_known = self.chosen + 1 >= self.governs[0].slot
+        return is_known and not self.is_settled and not self._out.is_saving
 
     def resign(self, now: float) -> Effects:
         """Lead no more, and let another be elected first; it finds what is open by its votes."""

@@ -132,9 +132,9 @@ class Asking:
         self._calls: list[Call] = []
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether somebody waits."""
-        return bool(self._wishes)
+    def has_calls(self) -> bool:
+        """Whether somebody is to be answered."""
+        return bool(self._calls)
 
     def change(self, change: ChangeMembers, answer: Answer, caller: Caller) -> None:
         """Begin to have the members changed; ``answer`` once, from `calls`."""

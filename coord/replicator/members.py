@@ -119,6 +119,8 @@ class Members:
         if self.admission.is_late:
             self.admission.look()
         self._reconfiguring.tick()
+        if self._asking.has_calls:
+            self._wake()
 
     def stop(self) -> None:
         """Answer those who wait, as far as is known."""

@@ -285,7 +285,8 @@ class Replicator:
         self.members.linked(peer)
         self._guard(self.digests.linked, peer)
         self._guard(self.images.receiving.connected, peer)
-        self._take(self._replica.connected, peer)
+        card = self._peers.cards().get(peer)
+        self._take(self._replica.connected, peer, card.slot if card else 0)
 
     def disconnected(self, peer: str) -> None:
         """Take note that a link is gone."""

@@ -6,7 +6,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from coord.commands import ChangeMembers, Deed
 from coord.journal.memory import MemoryDisk
-from coord.paxos.membership import Configuration, Member
+from coord.paxos.ballot import Ballot
+from coord.paxos.durable import Header, Vote
+from coord.paxos.membership import Configuration, Governs, Member
 from coord.replicator.asking import is_as_wanted
 from coord.results import Written
 from coord.wire.peer import MembersAnswer, MembersWanted, decode
@@ -117,6 +119,38 @@ class Leaders(MembersCase):
         self.hub.isolate(asker)
         self.advance(4.0)
         self.assertIn("UNKNOWN", asked.text)
+
+    def test_alone(self) -> None:
+        """A node that is alone, and has nothing else to do, answers as well."""
+        for name in ("n2", "n3"):
+            self.crash(name)
+        self.crash("n1")
+        self.disks = {"n1": MemoryDisk("new-n1")}
+        self.firsts = {"n1": Configuration(("n1",))}
+        self.start("n1")
+        self.advance(1.0)
+        asked = self.ask("n1", Deed.ADD, "n4", address="n4:1")
+        self.advance(0.5)
+        self.assertIsInstance(asked.result, Written)
+        down = self.ask("n1", Deed.PROMOTE, "n4")
+        self.advance(0.5)
+        self.assertIn("n4 is not up", down.text)
+
+    def test_behind_in_what_it_saved(self) -> None:
+        """A node whose disk does not say yet what is chosen has that saved first."""
+        disk = MemoryDisk("found")
+        alone = Configuration(("n1",), (), (Member("n1", "n1:1", "found"),))
+        votes = {slot: Vote(slot, Ballot(1, "n1"), b"") for slot in range(1, 65)}
+        disk.votes.update(votes)
+        disk.header = Header(Ballot(1, "n1"), 0, (Governs(65, alone),))
+        for name in tuple(self.nodes):
+            self.crash(name)
+        self.disks, self.firsts = {"n1": disk}, {"n1": alone}
+        self.start("n1")
+        self.advance(1.0)
+        asked = self.ask("n1", Deed.ADD, "n4", address="n4:1")
+        self.advance(0.5)
+        self.assertIsInstance(asked.result, Written)
 
     def test_a_word_nobody_waits_for(self) -> None:
         """An answer that comes too late is passed over."""
