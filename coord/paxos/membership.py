@@ -28,8 +28,9 @@ Old and new voters need have nobody in common, so five things are more subtle th
 4. The first configuration is what each node was told. Two nodes whose disks were emptied believe
    it, too, and are a majority of three: see `coord.paxos.elections` for how they hold back.
 5. A node whose disk was replaced has promised nothing, whatever its name once promised
-   (`Configuration.departed`); and a disk that was set back has promised more than it knows
-   (`coord.paxos.witness`).
+   (`Configuration.departed`). It is linked with those, too, who do not know that yet; so who is
+   linked with one that knows a later configuration leads no more, and learns first. And a disk that
+   was set back has promised more than it knows (`coord.paxos.witness`).
 """
 
 from __future__ import annotations

@@ -88,6 +88,7 @@ class Member:
     def __init__(self, name: str, header: Header) -> None:
         self.name = name
         self.disk = Disk(header)
+        self.lost: list[Disk] = []
         self.replica: Replica | None = None
         self.log: dict[int, Value] = {}
         self.saves = 0
@@ -215,6 +216,11 @@ class Net:
             if other != name:
                 self.cuts |= {(name, other), (other, name)}
 
+    def link(self, name: str, peer: str) -> None:
+        """Tell a node of a link to a peer that is up, and what that one knows."""
+        connected = self[name].connected
+        self._obey(name, connected(self.clock(name), peer, self[peer].knowledge))
+
     def heal(self) -> None:
         """Undo all cuts."""
         self.cuts.clear()
@@ -254,8 +260,14 @@ class Net:
         self._obey(name, member.replica.start(now))
         for other in self.up():
             if other != name:
-                self._obey(other, self[other].connected(self.clock(other), name))
-                self._obey(name, self[name].connected(now, other))
+                self.link(name, other)
+                self.link(other, name)
+
+    def wipe(self, name: str) -> None:
+        """Give a node, which is down, an empty disk; what was on the other one did count."""
+        member = self.members[name]
+        member.lost.append(member.disk)
+        member.disk = Disk(Header(governs=(Governs(1, self.first),)))
 
     def up(self) -> list[str]:
         """Return the nodes that are up."""
@@ -341,9 +353,13 @@ class Net:
         return next(found, self.first)
 
     def holders(self, slot: int) -> list[str]:
-        """Return on whose disks the value agreed upon stands."""
+        """Return on whose disks the value agreed upon stands, or stood when they were lost."""
         value = self.agreed[slot]
-        return [name for name, member in self.members.items() if member.disk.holds(slot, value)]
+        return [
+            name
+            for name, member in self.members.items()
+            if any(disk.holds(slot, value) for disk in (member.disk, *member.lost))
+        ]
 
     def copies(self, slot: int) -> int:
         """Return on how many disks the value agreed upon stands."""

@@ -94,7 +94,7 @@ class Changing(SynchronousTestCase):
         net.propose(leaders[0], b"at last")
         net.settle()
         self.assertIn(b"at last", net.log(leaders[0]), story)
-        for name in set(left).intersection(net[leaders[0]].configuration.nodes):
+        for name in sorted(set(left).intersection(net[leaders[0]].configuration.nodes)):
             number = net.read(name)
             net.elapse(0.1)
             self.assertEqual(net[name].chosen, max(net.agreed), f"{name} of {story}")
