@@ -276,7 +276,7 @@ class Faults:
         self._lose_disk(
             [
                 (node, node.disk.copy)
-                for node in self._cluster.members()
+                for node in self._nodes
                 if node.disk.copy is not None and node.disk.copy.is_behind(node.disk.platter)
             ]
         )
@@ -293,6 +293,8 @@ class Faults:
         if node.is_up:
             node.crash()
         what = "emptied" if instead is None else "set back"
+        if node.is_out:
+            what = "set back to before its node was removed"
         self._world.say(f"the disk of {node.name} is {what}")
         self._world.count(f"disks {what}")
         self.guarantee.lose(node, instead)

@@ -24,6 +24,8 @@ class Guarantee:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self.wounded = cluster.wounded
+        self.risen: set[str] = set()
+        """Nodes that were removed, and are as they were before."""
 
     # -- disks -----------------------------------------------------------------------------
     def may_lose(self, node: SimulatedNode, instead: Platter | None) -> bool:
@@ -31,7 +33,20 @@ class Guarantee:
         others = [one for one in self._whole() if one is not node]
         if instead is None and self._could_found(node):
             return False
+        if not self._is_member(node) and self._could_rise(node):
+            return False
         return self._stands(others) and all(_would_know(one, node, instead) for one in others)
+
+    def _is_member(self, node: SimulatedNode) -> bool:
+        return node.name in self._cluster.configuration.nodes
+
+    def _could_rise(self, node: SimulatedNode) -> bool:
+        """Say whether, with this one, so many removed nodes forget it that they are a cluster anew.
+
+        Together they would have had the majority once, and nobody else need ever hear of them.
+        """
+        risen = {*self.risen, node.name}
+        return any(one.configuration.is_quorum(risen) for one in self._cluster.governs())
 
     def _could_found(self, node: SimulatedNode) -> bool:
         """Say whether, with this one, so many are emptied that they might be a cluster anew.
@@ -50,6 +65,8 @@ class Guarantee:
     def lose(self, node: SimulatedNode, instead: Platter | None) -> None:
         """Let a node, which is down, have another platter; it must be allowed to."""
         self.wounded[node.name] = node.disk.platter
+        if not self._is_member(node):
+            self.risen.add(node.name)
         if instead is None:
             node.empty()
         else:
