@@ -90,7 +90,7 @@ EXAMPLES: tuple[PeerMessage, ...] = (
 
 NEWER = (peer.MembersWanted, peer.MembersAnswer)
 """Messages that the release before did not know."""
-GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+GOLDEN = Path(__file__).resolve().parent
 
 
 class PeerMessageTests(SynchronousTestCase):
@@ -155,7 +155,7 @@ def is_longer(new: object, old: object) -> bool:
 
 
 class OlderTests(SynchronousTestCase):
-    """What the release before wrote, taken down then (``tests/golden/peer.4``)."""
+    """What the release before wrote, taken down then (``tests/wire/peer.4``)."""
 
     def test_frames(self) -> None:
         """Each frame is read, and what is written now has at most something appended to it."""
