@@ -223,8 +223,11 @@ class Admission:
         if card.protocol and card.protocol < MEMBERS_PROTOCOL:
             return None
         latest = self._replica.configuration.member(card.node)
-        if latest is not None and latest.disk and card.disk != latest.disk:
-            return None  # it knows of a later configuration, which has it on another disk
+        is_new = latest is not None and not (latest.disk or latest.is_original)
+        if is_new or (latest is not None and latest.disk not in ("", card.disk)):
+            # It may be on any disk, or knows of a later configuration which has it on another one.
+            # What was heard may be of the former: its last votes may have come after that was told.
+            return None
         heard = self._replica.witness(card.node)
         if card.promised >= heard.promised and card.reach >= heard.reach:
             return None

@@ -13,8 +13,10 @@ import attrs
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
-from coord.paxos.durable import Durable
+from coord.paxos.durable import Durable, Header
+from coord.paxos.membership import Governs
 from coord.paxos.replica import Replica
+from coord.paxos.witness import Witness
 from coord.replicator import imaging
 from coord.replicator.coordinator import Coordinator
 from coord.replicator.identity import Identity
@@ -64,7 +66,7 @@ def assemble(
     applier, header = loaded.applier, recovered.durable.header
     if loaded.governs and header.chosen < applier.slot:
         # An image of another node was whole when this one crashed, and nothing was saved since.
-        header = msgspec.structs.replace(header, governs=loaded.governs)
+        header = _gone_on(header, loaded.governs)
     if loaded.log_begins_at > surroundings.journal.oldest():
         surroundings.journal.trim(loaded.log_begins_at)
     durable = Durable(header, recovered.durable.votes, applier.slot)
@@ -84,3 +86,11 @@ def assemble(
         report=surroundings.report,
     )
     return Node(replicator, Coordinator(replicator, tuning.request_seconds, surroundings.secrets))
+
+
+def _gone_on(header: Header, governs: tuple[Governs, ...]) -> Header:
+    """Return what would have been saved with the configurations of an image."""
+    witness = Witness(header.witnessed, 0.0)
+    witness.forget(header.governs[-1].configuration, governs[-1].configuration)
+    witness.settle(0.0)
+    return msgspec.structs.replace(header, governs=governs, witnessed=witness.known)

@@ -230,8 +230,18 @@ class Reconfiguring:
         return plans.described(latest, self._admission.addresses(latest))
 
     def _disks(self) -> Mapping[str, str]:
-        """Return the disks of those who are linked, and this node's own."""
-        disks = {peer: card.disk for peer, card in self._peers.cards().items() if card.disk}
+        """Return the disks of those who are linked, and this node's own.
+
+        A link outlives a machine by some seconds. So who was admitted just now, perhaps anew, has
+        to answer first that it knows so: else it would be bound to the disk that it has lost.
+        """
+        replica = self._replica
+        knowing = [node for node, slot in replica.progress.items() if slot + 1 >= replica.knowledge]
+        disks = {
+            peer: card.disk
+            for peer, card in self._peers.cards().items()
+            if card.disk and (peer in replica.configuration.voters or peer in knowing)
+        }
         if self._identity.disk:
             disks[self._identity.node] = self._identity.disk
         return disks

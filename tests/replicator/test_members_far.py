@@ -6,8 +6,10 @@ from copy import deepcopy
 
 from coord.commands import ChangeMembers, Deed
 from coord.paxos.membership import Configuration
+from coord.paxos.witness import Witnessed
 from coord.replicator.interfaces import Why
 from coord.results import Result, Written
+from tests.replicator.case import STEP_SECONDS
 from tests.replicator.far_case import FarBehind
 from tests.replicator.members_case import MembersCase
 
@@ -73,6 +75,36 @@ class Coming(FarBehind, MembersCase):
         self.advance(0.5)
         self.assertIsInstance(written.results[0], Written)
         self.same()
+
+    def test_former_disk_forgotten(self) -> None:
+        """What an emptied node once said it forgets with an image, also if it crashes right then.
+
+        Else it would hold that against the new disk, and have a healthy node stop.
+        """
+        self.add("n4")
+        self.add("n5")
+        self.set(self.leader(), "/a")
+        self.advance(2.0)
+        self.hub.isolate(self.away)
+        self.crash(self.other)
+        self.fill()
+        self.wipe(self.other)
+        self.do(Deed.REPLACE, self.other, successor=self.other, address=f"{self.other}:1")
+        receiving = self.nodes[self.away].replicator.images.receiving
+        receiving._adopt = lambda adopted: None
+        self.come_back()
+        header = self.disks[self.away].header
+        assert header is not None
+        self.assertLess(header.chosen, self.disks[self.away].image_slot)
+        self.assertIn(self.other, [one.node for one in header.witnessed if one.reach])
+        self.crash(self.away)
+        self.start(self.away)
+        replica = self.nodes[self.away].replicator._replica
+        self.assertEqual(replica.witness(self.other), Witnessed(self.other))
+        self.assertGreater(replica.witness("n4").reach, 0)
+        self.start(self.other)
+        self.advance(4.0)
+        self.assertEqual((self.fault(self.other), self.members()[self.other]), ("-", "voter up"))
 
     def test_told_of_nobody_who_is_left(self) -> None:
         """A node that was told only of nodes that are gone asks for its image whoever links it."""
@@ -168,6 +200,50 @@ class SetBack(MembersCase):
         self.do(Deed.REPLACE, self.name, successor=self.name, address=f"{self.name}:1")
         self.advance(2.0)
         self.assertEqual(self.members()[self.name], "voter up")
+
+
+class Anew(MembersCase):
+    """A node is admitted anew before its disk is gone."""
+
+    def setUp(self) -> None:
+        """Found a cluster that is led by n1."""
+        super().setUp()
+        self.found(3)
+        self.lead("n1")
+
+    def begin_anew(self) -> None:
+        """Let n3 come back on an empty disk, and get its vote."""
+        self.crash("n3")
+        self.advance(0.5)
+        self.wipe("n3")
+        self.start("n3")
+        self.advance(2.0)
+        self.assertEqual((self.members()["n3"], self.fault("n3")), ("voter up", "-"))
+
+    def test_last_votes(self) -> None:
+        """What its former disk says when that is told already is not held against the new one."""
+        replica = self.nodes["n1"].replicator._replica
+        self.ask("n1", Deed.REPLACE, "n3", successor="n3", address="n3:1")
+        for _ in range(20):
+            self.advance(STEP_SECONDS)
+            if "n3" in replica.configuration.learners and replica.witness("n3").reach:
+                break
+        self.assertEqual(replica.configuration.disk("n3"), "")
+        self.begin_anew()
+
+    def test_linked_still(self) -> None:
+        """It is not bound again to a disk that has failed, though there is a link still."""
+        self.nodes["n3"].replicator.faults.withdraw("rust")
+        self.do(Deed.REPLACE, "n3", successor="n3", address="n3:1")
+        self.begin_anew()
+
+    def test_moved(self) -> None:
+        """Whose disk is whole, and knows that it was admitted anew, has its vote back at once."""
+        self.do(Deed.REPLACE, "n3", successor="n3", address="n3:2")
+        self.advance(1.0)
+        self.assertEqual(self.members()["n3"], "voter up")
+        configuration = self.nodes["n1"].replicator._replica.configuration
+        self.assertEqual(configuration.disk("n3"), "disk-n3")
 
 
 class Addresses(MembersCase):
