@@ -10,12 +10,16 @@ told to all about once a second.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from coord.limits import ALPHA
 from coord.paxos.membership import Configuration, Governs
 from coord.simulation.cluster import Cluster, SimulatedNode
 from coord.simulation.platter import Platter
+
+LATELY_SECONDS: Final = 3.5
+"""By then all have noticed that a node which crashed is gone."""
 
 
 class Guarantee:
@@ -24,6 +28,9 @@ class Guarantee:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self.wounded = cluster.wounded
+        self.lost_at = -LATELY_SECONDS
+        self.is_changing: Callable[[], bool] = bool
+        """Whether a change of the members is asked for, which may or may not be made."""
         self.risen: set[str] = set()
         """Nodes that were removed, and are as they were before."""
 
@@ -31,6 +38,8 @@ class Guarantee:
     def may_lose(self, node: SimulatedNode, instead: Platter | None) -> bool:
         """Say whether ``node`` may lose its disk now, for an empty one or one set back."""
         others = [one for one in self._whole() if one is not node]
+        if self.is_changing():
+            return False
         if instead is None and self._could_found(node):
             return False
         if not self._is_member(node) and self._could_rise(node):
@@ -65,6 +74,7 @@ class Guarantee:
     def lose(self, node: SimulatedNode, instead: Platter | None) -> None:
         """Let a node, which is down, have another platter; it must be allowed to."""
         self.wounded[node.name] = node.disk.platter
+        self.lost_at = self._cluster.world.now
         if not self._is_member(node):
             self.risen.add(node.name)
         if instead is None:
@@ -80,6 +90,22 @@ class Guarantee:
             node = self._cluster.nodes.get(name)
             if node is None or _is_whole_again(node, lost, last):
                 del self.wounded[name]
+
+    @property
+    def has_lost_lately(self) -> bool:
+        """Whether a disk was lost so lately that its node may still be taken for one that is up.
+
+        What the cluster bears then it does not bear when the operator takes one more away.
+        """
+        return self._cluster.world.now < self.lost_at + LATELY_SECONDS
+
+    def needed(self) -> list[SimulatedNode]:
+        """Return the members, and the nodes of which one of these may need something yet."""
+        members = self._cluster.members()
+        least = min((one.disk.platter.header.chosen for one in members), default=0)
+        named = {name for one in self.since(least + 1) for name in one.voters}
+        named.update(one.name for one in members)
+        return [one for one in self._cluster.nodes.values() if one.name in named]
 
     def wounded_members(self) -> list[str]:
         """Return the members whose disks are wounded still."""

@@ -43,6 +43,7 @@ class Operator:
     def __init__(self, cluster: Cluster, guarantee: Guarantee) -> None:
         self._cluster = cluster
         self._guarantee = guarantee
+        guarantee.is_changing = lambda: not self.is_idle
         self._world = cluster.world
         self._dice = cluster.world.dice
         self._stopped = False
@@ -84,7 +85,7 @@ class Operator:
         if self._stopped:
             return
         self._tend()
-        if self.is_idle:
+        if self.is_idle and not self._guarantee.has_lost_lately:
             names, weights = zip(*MENU, strict=True)
             self._deeds[self._dice.choices(names, weights)[0]]()
         self._later()

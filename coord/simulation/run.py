@@ -181,7 +181,7 @@ class Run:
         world.say("crash of all at once")
         for node in cluster.up():
             node.crash()
-        for node in cluster.members():
+        for node in self._guarantee.needed():
             node.start()
         if not self._settle():
             return False

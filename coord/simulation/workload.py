@@ -287,7 +287,8 @@ class Watcher:
         self._world.schedule(self._world.dice.random() * 0.2, None, self._attach)
 
     def _attach(self) -> None:
-        up = self._cluster.up()
+        named = self._cluster.configuration.nodes
+        up = [node for node in self._cluster.up() if node.name in named] or self._cluster.up()
         if not up:
             self.start()
             return
