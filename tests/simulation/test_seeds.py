@@ -15,7 +15,7 @@ import coord
 from coord.simulation import cli
 from coord.simulation.run import Report, Run
 
-SEEDS = range(30)
+SEEDS = range(40)
 ROOT = Path(coord.__file__).parent.parent
 
 
