@@ -9,7 +9,8 @@ leads until it hears of a higher ballot.
 Two kinds of node stand back. Who has no vote in any configuration that governs an unchosen slot
 never stands. And a node that remembers nothing at all may be one of a new cluster, or one whose
 disk was lost: it waits until it is linked with all whom it was told of, so that two emptied nodes
-do not found a second cluster beside the third, which knows better; but for some seconds only.
+do not found a second cluster beside the third, which knows better; but for some seconds only. Where
+that one refuses the links, and so says that there is a cluster, they wait until they are admitted.
 
 Where nobody leads for longer, those who may vote now may not know it yet, and those who know it may
 have no vote any more. So each asks the others in turn for what was chosen after what it knows.
@@ -154,6 +155,8 @@ class Elections:
     def _must_wait_for_others(self) -> bool:
         """Say whether this node, which knows nothing, may be linked with one that does."""
         state = self._state
+        if state.is_forgetful:
+            return True
         if not state.is_empty or state.connected.issuperset(state.others):
             return False
         return state.now < self._began_at + state.timing.founding_seconds
@@ -221,7 +224,8 @@ class Elections:
         promised = state.acceptor.promised
         is_free = state.grant.allows(sender, state.now)
         knows_enough = message.chosen + state.timing.alpha >= state.chosen
-        helps = is_free and knows_enough and message.ballot > promised
+        is_fit = knows_enough and not state.is_forgetful
+        helps = is_free and is_fit and message.ballot > promised
         answer = Endorse(message.ballot) if helps else Refuse(message.ballot, promised)
         state.out.send((sender,), answer)
 

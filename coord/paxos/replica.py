@@ -132,6 +132,11 @@ class Replica:
         return self._state.witness.of(node)
 
     @property
+    def is_forgetful(self) -> bool:
+        """Whether this node remembers nothing of a cluster that others know: it elects nobody."""
+        return self._state.is_forgetful
+
+    @property
     def progress(self) -> Mapping[str, int]:
         """How far each node that answers this leader's beats has learnt; empty elsewhere."""
         return {} if self._leadership is None else self._leadership.progress
@@ -291,6 +296,10 @@ class Replica:
         if self._leadership is not None:
             self._leadership.beat()
         return self._effects()
+
+    def told(self, knowledge: int) -> None:
+        """Take note up to where those know the configurations who refuse this node; 0 for none."""
+        self._state.known_elsewhere = knowledge
 
     def disconnected(self, now: float, peer: str) -> Effects:
         """Take note that there is no link to ``peer``: if it led, look for another soon."""

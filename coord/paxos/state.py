@@ -39,6 +39,7 @@ class State:
         self.grant = Grant(now + quiet)
         self.witness = Witness(durable.header.witnessed, now)
         self.connected: set[str] = set()
+        self.known_elsewhere = 0
         self.out = Outbox(node, known)
 
     @property
@@ -52,6 +53,11 @@ class State:
         acceptor = self.acceptor
         is_fresh = acceptor.promised == NEVER and not acceptor.votes and not self.chosen
         return is_fresh and not self.is_alone
+
+    @property
+    def is_forgetful(self) -> bool:
+        """Whether nothing is remembered, and somebody knows of configurations later than here."""
+        return self.is_empty and self.known_elsewhere > self.membership.knowledge
 
     @property
     def is_voter(self) -> bool:

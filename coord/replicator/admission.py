@@ -15,7 +15,8 @@ A node that is refused does not always take that for the truth:
   that know no less than itself: what was chosen last may have been chosen by its own vote, and
   until then it may be the only one left that knows it, so it stays to be asked;
 * else it was not admitted yet, or its disk was emptied. It has nothing to lose, so it waits, asks
-  again, and says in its status what an operator has to do.
+  again, and says in its status what an operator has to do. Nor does it found a cluster meanwhile,
+  with others whose disks were emptied, too.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ class Admission:
             self._faults.withdraw(f"{unfit.text} ({peer} says so)")
         else:
             self._disowners[peer] = unfit.slot
+            self._replica.told(max(self._disowners.values()))
             self._believe(unfit)
 
     # -- asked by the loop ---------------------------------------------------------------------
@@ -116,7 +118,8 @@ class Admission:
         """Return in one line that this node is not admitted, and what to do; None where it is."""
         if self._is_gone:
             return "removed: it stays until a majority of the others has all that it has"
-        if not self._refusals or self._peers.connected():
+        is_linked = bool(self._peers.connected()) and not self._replica.is_forgetful
+        if not self._refusals or is_linked:
             return None
         peer, text = next(iter(sorted(self._refusals.items())))
         return f"not admitted: {text} ({peer} says so)"
@@ -125,6 +128,7 @@ class Admission:
         """Take note of a link: who refused this node before does so no more."""
         self._refusals.pop(peer, None)
         self._disowners.pop(peer, None)
+        self._replica.told(max(self._disowners.values(), default=0))
 
     def look(self) -> None:
         """Act on the configurations as they are now known: links, and this node's own place.

@@ -326,6 +326,18 @@ class Standing(SynchronousTestCase):
         net.elapse(FOUNDING_SECONDS + 1.5)
         self.assertEqual(len(net.leaders()), 1)
 
+    def test_empty_and_told(self) -> None:
+        """Who hears that there is a cluster already neither founds another nor helps to do so."""
+        net = Net(3)
+        net.crash("n3")
+        net["n2"].told(66)
+        net.elapse(3 * FOUNDING_SECONDS)
+        self.assertEqual((net.leaders(), net["n2"].elections), ([], 0))
+        self.assertGreater(net["n1"].elections, 0)
+        net["n2"].told(0)
+        net.elapse(2.0)
+        self.assertEqual(len(net.leaders()), 1)
+
     def test_not_empty(self) -> None:
         """Who remembers anything stands as soon as ever."""
         net = Net(3)

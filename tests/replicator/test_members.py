@@ -254,6 +254,26 @@ class Again(MembersCase):
         self.assertEqual(self.fact(other, "quorum"), "no")
         self.assertEqual(self.fact(name, "quorum"), "no")
 
+    def test_two_emptied(self) -> None:
+        """Two of three do not begin anew beside the one that knows better; they say what is up."""
+        knowing, *emptied = self.leader(), *self.followers()
+        for name in emptied:
+            self.crash(name)
+            self.wipe(name)
+        for name in emptied:
+            self.start(name)
+        self.advance(10.0)
+        for name in emptied:
+            self.assertEqual(self.fact(name, "rev"), "0")
+            self.assertIn("not on the disk that was admitted", self.fault(name))
+        self.crash(knowing)
+        self.wipe(knowing)
+        self.start(knowing)
+        self.advance(3.0)
+        self.assertEqual(len({self.fact(name, "digest") for name in self.nodes}), 1)
+        self.assertGreater(self.rev(knowing), 0)
+        self.assertEqual([self.fault(name) for name in self.nodes], ["-"] * 3)
+
     def test_replace(self) -> None:
         """A node takes the place of another in one step, once it is close."""
         old = self.followers()[0]
