@@ -18,6 +18,7 @@ from typing import Final
 
 from coord.journal import tables
 from coord.journal.errors import (
+    ADMIT_ANEW,
     CorruptionError,
     IdentityError,
     InUseError,
@@ -123,8 +124,7 @@ def identify(
         ) from error
     except sqlite3.DatabaseError as error:
         raise CorruptionError(
-            f"{directory / FILE_NAME} cannot be read ({error}): "
-            "restore it, or let this node join anew under another name"
+            f"{directory / FILE_NAME} cannot be read ({error}): {ADMIT_ANEW}"
         ) from error
 
 
@@ -139,8 +139,7 @@ def _identify(
     found = tables.read_identity(connection) if version else None
     if version and not found and tables.read_header(connection):
         raise CorruptionError(
-            f"{directory}: the record of whose journal this is is gone: restore it, "
-            "or let this node join anew under another name"
+            f"{directory}: the record of whose journal this is is gone: {ADMIT_ANEW}"
         )
     if found:
         _check(directory, found, (node, cluster))

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+ADMIT_ANEW: Final = (
+    "this node must not vote on it again: empty the directory, then MEMBER replace NODE NODE"
+    " HOST:PORT admits the node anew"
+)
+"""What to do where a cluster's other nodes are there: what was lost or damaged they have."""
+
 
 class JournalError(Exception):
     """A journal could not be used."""

@@ -10,7 +10,7 @@ import msgspec
 
 from coord.journal import tables
 from coord.journal.directory import connect
-from coord.journal.errors import CorruptionError
+from coord.journal.errors import ADMIT_ANEW, CorruptionError
 from coord.paxos.durable import Durable, Header
 from coord.paxos.membership import Governs
 
@@ -48,8 +48,7 @@ def _recover(
     header = tables.read_header(connection)
     if header is None and (base or tables.first_slot(connection) is not None):
         raise CorruptionError(
-            "the log's record of slot 0 (the acceptor's header) is gone: "
-            "this node must not vote again under its name; let it join anew"
+            f"the log's record of slot 0 (the acceptor's header) is gone: {ADMIT_ANEW}"
         )
     durable = Durable(
         header or Header(governs=initial),
@@ -75,10 +74,7 @@ def _check_whole(durable: Durable) -> None:
     slots = (vote.slot for vote in durable.votes)
     for slot in range(durable.base + 1, durable.header.chosen + 1):
         if next(slots, None) != slot:
-            raise CorruptionError(
-                f"the log lacks slot {slot}, which was chosen: "
-                "this node must not vote again under its name; let it join anew"
-            )
+            raise CorruptionError(f"the log lacks slot {slot}, which was chosen: {ADMIT_ANEW}")
 
 
 def _read_pieces(directory: Path, pieces: range) -> Iterator[bytes]:

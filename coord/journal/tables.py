@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from coord.journal.errors import CorruptionError
+from coord.journal.errors import ADMIT_ANEW, CorruptionError
 from coord.paxos.ballot import Ballot
 from coord.paxos.durable import Header, Save, Value, Vote
 from coord.wire.journal import (
@@ -122,11 +122,8 @@ def _checked(record: Record) -> Record:
     slot, number, node, content, checksum = record
     if record_checksum(slot, Ballot(number, node), content) != checksum:
         what = f"slot {slot}" if slot != HEADER_SLOT else "slot 0 (the acceptor's header)"
-        raise CorruptionError(f"the log's record of {what} is damaged: {_REMEDY}")
+        raise CorruptionError(f"the log's record of {what} is damaged: {ADMIT_ANEW}")
     return record
-
-
-_REMEDY: Final = "this node must not vote again under its name; let it join anew"
 
 
 def read_header(connection: sqlite3.Connection) -> Header | None:
@@ -201,7 +198,7 @@ def read_piece(connection: sqlite3.Connection, number: int) -> bytes:
         "SELECT content, checksum FROM piece WHERE number = ?", (number,)
     ).fetchone()
     if row is None or piece_checksum(number, row[0]) != row[1]:
-        raise CorruptionError(f"piece {number} of the image is damaged or gone: {_REMEDY}")
+        raise CorruptionError(f"piece {number} of the image is damaged or gone: {ADMIT_ANEW}")
     content: bytes = row[0]
     return content
 
@@ -230,7 +227,7 @@ def read_identity(connection: sqlite3.Connection) -> Identity | None:
     checksum = later[0] if later else UNKNOWN
     disk = later[1] if later[1:] else ""
     if checksum != UNKNOWN and identity_checksum(node, cluster, incarnation, disk) != checksum:
-        raise CorruptionError(f"the record of whose journal this is is damaged: {_REMEDY}")
+        raise CorruptionError(f"the record of whose journal this is is damaged: {ADMIT_ANEW}")
     return Identity(node, cluster, incarnation, disk)
 
 
@@ -264,7 +261,7 @@ def read_image(connection: sqlite3.Connection) -> tuple[int, range]:
         return 0, range(1, 1)
     slot, first, until, checksum = row
     if image_checksum(slot, first, until) != checksum:
-        raise CorruptionError(f"the image of slot {slot} is damaged: {_REMEDY}")
+        raise CorruptionError(f"the image of slot {slot} is damaged: {ADMIT_ANEW}")
     return slot, range(first, until)
 
 

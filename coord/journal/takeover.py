@@ -73,17 +73,16 @@ def _alone(node: str, address: str, durable: Durable, value: bytes) -> Save:
     header, reach = durable.header, reach_of(durable)
     ballot = max((header.promised, *(vote.ballot for vote in durable.votes))).after(node)
     first, last = max(header.chosen, durable.base) + 1, reach + ALPHA
-    slots = {vote.slot for vote in durable.votes}
-    votes = [Vote(slot, ballot, b"") for slot in range(first, last + 1) if slot not in slots]
-    votes[votes.index(Vote(reach + 1, ballot, b""))] = Vote(reach + 1, ballot, value)
+    voted = {vote.slot for vote in durable.votes}
+    votes = tuple(
+        Vote(slot, ballot, value if slot == reach + 1 else b"")
+        for slot in range(first, last + 1)
+        if slot not in voted
+    )
     # The disk is bound by the node itself: so the log says, too, who the members are.
     alone = Configuration(voters=(node,), members=(Member(node, address),))
-    header = Header(
-        promised=ballot,
-        chosen=last,
-        governs=(Governs(last + 1, alone),),
-    )
-    return Save(1, header, tuple(votes))
+    header = Header(promised=ballot, chosen=last, governs=(Governs(last + 1, alone),))
+    return Save(1, header, votes)
 
 
 def _free_name(directory: Path) -> Path:

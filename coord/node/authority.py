@@ -131,9 +131,7 @@ def issue(
     return _issue(files, authority, node, _NODE_USES, [alternative], valid, since)
 
 
-def issue_client(
-    directory: Path, authority: Authority, client: str, valid: timedelta = NODE_VALID
-) -> Credentials:
+def issue_client(directory: Path, authority: Authority, client: str) -> Credentials:
     """Make a key and a certificate for a client of the line protocol, as `issue` does for nodes.
 
     :raises AuthorityError: where no client may be called ``client``.
@@ -144,12 +142,10 @@ def issue_client(
         certificate=directory / CLIENT_CERTIFICATE_FILE,
         key=directory / CLIENT_KEY_FILE,
     )
-    return _issue(files, authority, client, _CLIENT_USES, [], valid, None)
+    return _issue(files, authority, client, _CLIENT_USES, [], NODE_VALID, None)
 
 
-def issue_listener(
-    directory: Path, authority: Authority, host: str, valid: timedelta = NODE_VALID
-) -> Credentials:
+def issue_listener(directory: Path, authority: Authority, host: str) -> Credentials:
     """Make a key and a certificate that a node at ``host`` shows to clients, as `issue` does."""
     files = Credentials(
         ca=directory / CA_FILE,
@@ -162,7 +158,7 @@ def issue_listener(
     except ValueError:
         name = x509.DNSName(host)
     alternative = x509.SubjectAlternativeName([name])
-    return _issue(files, authority, host[:64], _LISTENER_USES, [alternative], valid, None)
+    return _issue(files, authority, host[:64], _LISTENER_USES, [alternative], NODE_VALID, None)
 
 
 def check_client_name(client: str) -> None:

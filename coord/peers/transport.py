@@ -38,7 +38,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from coord import limits
-from coord.names import valid_address, valid_node_name
+from coord.names import split_address, valid_address, valid_node_name
 from coord.peers.admission import (
     CARDS_SINCE,
     Versions,
@@ -289,10 +289,8 @@ class Transport:
         return dialler
 
     def _host_endpoint(self, address: str) -> IStreamClientEndpoint:
-        host, _, port = address.rpartition(":")
-        return HostnameEndpoint(
-            self._reactor, host.strip("[]"), int(port), timeout=self._bounds.dial_seconds
-        )
+        host, port = split_address(address)
+        return HostnameEndpoint(self._reactor, host, port, timeout=self._bounds.dial_seconds)
 
     def _tls(self, expected: str | None, dialler: Dialler | None = None) -> TLSMemoryBIOFactory:
         """Return what makes links: ``expected`` is who is dialled, ``None`` for listening."""

@@ -303,11 +303,12 @@ class ICoordinator(Protocol):
     ) -> None:
         """Change who the members are, or tell what would become of it; ``answer`` once.
 
-        `Written` once the new configuration governs (a node that was added learns then, and gets
-        its vote later by itself); `Items` for a plan. `Denied` below ``admin``; `NoEntry` or
-        `Exists` where the names do not fit what there is; `BadRequest` where the change would
-        lose the quorum, with the arithmetic, or makes no sense; `Unavailable` where there is no
-        quorum; `Unknown` where its fate could not be learned in the time that requests have.
+        `Written` once the new configuration governs, and a majority of its voters has all that went
+        before (a node that was added learns then, and votes later by itself); `Items` for a plan.
+        `Denied` below ``admin``; `NoEntry` or `Exists` where the names do not fit what there is;
+        `BadRequest` where the change would lose the quorum, with the arithmetic, or makes no sense;
+        `Unavailable` where there is no quorum; `Unknown` where its fate could not be learned in the
+        time that requests have.
         """
 
     def sessions(self) -> list[SessionRow]:

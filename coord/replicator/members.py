@@ -60,28 +60,34 @@ class Members:
         self._wake = wake
         self._knocked_at: dict[str, float] = {}
         self.admission = Admission(identity, replica, peers, faults, knocked=self._knocked)
-        self._reconfiguring = Reconfiguring(
+        self._reconfiguring = self._make_reconfiguring(identity, applier)
+        self._asking = self._make_asking(identity, applier, request_seconds)
+        peers.admit_by(self.admission)
+
+    def _make_reconfiguring(self, identity: Identity, applier: Applier) -> Reconfiguring:
+        return Reconfiguring(
             identity,
-            replica,
+            self._replica,
             applier,
-            peers,
+            self._peers,
             self.admission,
-            now=now,
+            now=self._now,
             obey=self._do,
             answer=self._answer,
         )
-        self._asking = Asking(
-            replica,
-            peers,
+
+    def _make_asking(self, identity: Identity, applier: Applier, request_seconds: float) -> Asking:
+        return Asking(
+            self._replica,
+            self._peers,
             applier.store,
             first_number=identity.incarnation << 32,
             request_seconds=request_seconds,
-            now=now,
-            refusal=faults.refusal,
+            now=self._now,
+            refusal=self._faults.refusal,
             lead=self._reconfiguring.wanted,
             send=self._send,
         )
-        peers.admit_by(self.admission)
 
     # -- the loop's side -----------------------------------------------------------------------
     def start(self) -> None:

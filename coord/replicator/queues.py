@@ -44,7 +44,8 @@ class SetBackError(Exception):
     def __init__(self, known: int, own: int) -> None:
         super().__init__(
             f"this node's disk was lost or set back: the cluster knows life {known} of it, this is"
-            f" life {own}; it must not vote again under its name, let it join anew"
+            f" life {own}; empty its directory, then MEMBER replace NODE NODE HOST:PORT admits it"
+            " anew"
         )
 
 

@@ -17,9 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from coord.errors import Unavailable
-from coord.limits import (
-    TICK_SECONDS,
-)
+from coord.limits import TICK_SECONDS
 from coord.paxos.acceptor import size_of
 from coord.paxos.effects import Chosen, Effects
 from coord.paxos.membership import Configuration
@@ -100,16 +98,7 @@ class Replicator:
         self.sessions = self._make_sessions(tuning.request_seconds)
         self.members = self._make_members(tuning.request_seconds)
         self.account = self._make_account(began_at)
-        self._batches = Batches(
-            identity,
-            replica,
-            applier,
-            self._writes,
-            peers,
-            now=now,
-            time_ms=time_ms,
-            obey=self._obey,
-        )
+        self._batches = self._make_batches(time_ms)
         self._announcements = Announcements(
             reactor, replica, now=now, obey=self._obey, tell_all=self._tell_all
         )
@@ -150,6 +139,18 @@ class Replicator:
             obey=self._obey,
             wake=self._wake,
             request_seconds=request_seconds,
+        )
+
+    def _make_batches(self, time_ms: Callable[[], int]) -> Batches:
+        return Batches(
+            self._identity,
+            self._replica,
+            self._applier,
+            self._writes,
+            self._peers,
+            now=self.now,
+            time_ms=time_ms,
+            obey=self._obey,
         )
 
     def _make_account(self, began_at: float) -> Account:

@@ -291,10 +291,10 @@ class Follower:
         else:
             due = self._reactor.seconds() - self._marked_at > QUIET_SECONDS
         if due and self._asking is None:
-            self._begin_to_ask(changes)
+            self._begin_to_ask()
 
-    def _begin_to_ask(self, changes: Changes) -> Deferred[None]:
-        asking = ensureDeferred(self._ask(changes))
+    def _begin_to_ask(self) -> Deferred[None]:
+        asking = ensureDeferred(self._ask())
         self._asking = None if asking.called else asking
         return asking
 
@@ -308,7 +308,7 @@ class Follower:
             self._pending = None
             changes.mark(rev, time)
 
-    async def _ask(self, changes: Changes) -> None:
+    async def _ask(self) -> None:
         """Mark that nothing is missing and nothing more happened, where that is so."""
         self._marked_at = self._reactor.seconds()
         time = self._now()
@@ -332,7 +332,7 @@ class Follower:
         if changes is None or changes.rev == changes.marked:
             return
         self._pending = None
-        asking = self._begin_to_ask(changes)
+        asking = self._begin_to_ask()
         asking.addTimeout(LAST_WORD_SECONDS, self._reactor)
         try:
             await asking
