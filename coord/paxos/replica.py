@@ -132,11 +132,6 @@ class Replica:
         return self._state.witness.of(node)
 
     @property
-    def is_forgetful(self) -> bool:
-        """Whether this node remembers nothing of a cluster that others know: it elects nobody."""
-        return self._state.is_forgetful
-
-    @property
     def progress(self) -> Mapping[str, int]:
         """How far each node that answers this leader's beats has learnt; empty elsewhere."""
         return {} if self._leadership is None else self._leadership.progress

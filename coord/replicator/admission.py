@@ -118,8 +118,9 @@ class Admission:
         """Return in one line that this node is not admitted, and what to do; None where it is."""
         if self._is_gone:
             return "removed: it stays until a majority of the others has all that it has"
-        is_linked = bool(self._peers.connected()) and not self._replica.is_forgetful
-        if not self._refusals or is_linked:
+        # A link with one who is as far behind, or was removed, too, is of no use.
+        knows_less = max(self._disowners.values(), default=0) > self._replica.knowledge
+        if not self._refusals or (self._peers.connected() and not knows_less):
             return None
         peer, text = next(iter(sorted(self._refusals.items())))
         return f"not admitted: {text} ({peer} says so)"

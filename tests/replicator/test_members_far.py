@@ -273,6 +273,30 @@ class Addresses(MembersCase):
             self.assertNotIn(gone, self.hub.links[name].addresses or {})
 
 
+class Alone(MembersCase):
+    """Whom the others left behind long ago."""
+
+    def test_most_are_gone(self) -> None:
+        """It says that it is no member, though most of those whom it knew are gone like itself.
+
+        One of them has a link with it still. It does not leave for good: too few say so.
+        """
+        self.found(3)
+        former, name = self.followers()
+        self.crash(name)
+        for new in ("n4", "n5"):
+            self.add(new)
+        self.lead("n5")
+        self.do(Deed.REMOVE, former)
+        self.do(Deed.REMOVE, name)
+        self.assertIn("removed", self.fault(former))
+        self.start(name)
+        self.advance(3.0)
+        self.assertIn(former, self.hub.reachable(name))
+        self.assertIn(f"not admitted: {name} is not a member", self.fault(name))
+        self.assertEqual(self.reports[name], {})
+
+
 class Many(MembersCase):
     """Changes that are asked for at once."""
 
