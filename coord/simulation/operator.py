@@ -98,6 +98,11 @@ class Operator:
                 node.crash()
                 node.start()
 
+        for node in self._cluster.up():
+            if node.is_out and self._world.chance(0.3):
+                node.crash()
+                node.start()  # in vain: its directory says that it was removed
+
     # -- what --------------------------------------------------------------------------------
     def _machine(self, *, is_observer: bool = False) -> SimulatedNode | None:
         """Return a new machine that was told of the members, and is started at once or soon."""
