@@ -52,6 +52,8 @@ class Leadership:
         self.progress: dict[str, int] = {}
         self._state = state
         self._beats = Beats(state.node, state.timing.lease_seconds, state.now)
+        self._began_at = state.now
+        self._answered_at: dict[str, float] = {}
         self._readers = Readers()
         self._beat_at = self._share_at = state.now
         self._told = Told()
@@ -233,8 +235,18 @@ class Leadership:
     def beat_answered(self, sender: str, message: BeatAnswer) -> None:
         """Take note of who still follows."""
         self.progress[sender] = max(message.chosen, self.progress.get(sender, 0))
+        self._answered_at[sender] = self._state.now
         self._beats.answered(sender, message.number, self._governing)
         self.answer_readers()
+
+    def listening(self) -> frozenset[str]:
+        """Return the nodes that answered a beat lately, or have had no time to.
+
+        A link does not tell it: a node that has stopped over its disk, say, may still have one.
+        """
+        since = self._state.now - self._state.timing.absence_seconds
+        heard = {node: self._answered_at.get(node, self._began_at) for node in self._state.others}
+        return frozenset(node for node, at in heard.items() if at >= since)
 
     def has_quorum(self) -> bool:
         """Say whether a majority was heard of within a lease and has links to here."""

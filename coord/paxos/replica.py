@@ -132,6 +132,11 @@ class Replica:
         return self._state.witness.of(node)
 
     @property
+    def listening(self) -> frozenset[str]:
+        """The nodes that answered a beat of this leader lately; nobody where others lead."""
+        return frozenset() if self._leadership is None else self._leadership.listening()
+
+    @property
     def progress(self) -> Mapping[str, int]:
         """How far each node that answers this leader's beats has learnt; empty elsewhere."""
         return {} if self._leadership is None else self._leadership.progress

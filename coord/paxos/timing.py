@@ -56,3 +56,8 @@ class Timing:
     def patience_seconds(self) -> float:
         """How long a leader may be silent, or hear nothing, before it is given up."""
         return self.lease_seconds + self.spread_seconds
+
+    @property
+    def absence_seconds(self) -> float:
+        """After how long without an answer a node is not counted on where members change."""
+        return 4 * self.patience_seconds

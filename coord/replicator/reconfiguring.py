@@ -9,8 +9,8 @@ propose one:
 * a member's disk is not known to the configuration yet: it is bound to the one that it has.
 
 What would leave fewer voters up than a majority is not done, unless it was forced; that much the
-leader sees by its links. While a voter is linked that runs the release before, which cannot read
-what configurations say now, nothing is proposed.
+leader sees by its links, and by who answers its beats there. While a voter is linked that runs
+the release before, which cannot read what configurations say now, nothing is proposed.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Reconfiguring:
 
     def _check_close(self, node: str, before: Configuration) -> None:
         member = before.member(node)
-        if node not in self._peers.connected() and node != self._identity.node:
+        if node not in self._up():
             raise BadRequest(f"{node} is not up: its vote would be missed from the first moment on")
         if not self._is_close(node):
             behind = self._replica.chosen - self._replica.progress.get(node, 0)
@@ -250,7 +250,9 @@ class Reconfiguring:
         return self._identity.addresses.get(self._identity.node, "")
 
     def _up(self) -> frozenset[str]:
-        return self._peers.connected() | {self._identity.node}
+        """Return who is linked and answers, too, with this node."""
+        replica = self._replica
+        return (self._peers.connected() & replica.listening) | {self._identity.node}
 
     def _is_close(self, node: str) -> bool:
         """Say whether a node has learnt so much that its vote would be there when it is wanted."""

@@ -169,6 +169,16 @@ class Going(MembersCase):
         self.advance(0.3)
         self.assertIsInstance(written.results[0], Written)
 
+    def test_up_and_stopped(self) -> None:
+        """A voter that is linked but has stopped, over its disk, say, is not counted on."""
+        stopped, up = self.followers()
+        self.nodes[stopped].replicator.faults.withdraw("rust")
+        self.advance(3.0)
+        asked = self.ask(self.leader(), Deed.REMOVE, up)
+        self.advance(0.5)
+        self.assertIn("BAD_REQUEST that would lose the quorum", asked.text)
+        self.do(Deed.REMOVE, stopped)
+
     def test_quorum(self) -> None:
         """What would leave too few voters is refused, with the arithmetic, unless forced."""
         down, up = self.followers()
