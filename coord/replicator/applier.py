@@ -33,7 +33,7 @@ UNTOLD: Final = Caller(level=Level.WRITE)
 
 
 class Applied(msgspec.Struct, frozen=True, array_like=True):
-    """The last batch applied of one node: its incarnation and its number."""
+    """The last batch applied of one origin: in which of its lives, and its number."""
 
     incarnation: int
     number: int
@@ -136,10 +136,8 @@ class Applier:
 
     def _enrol(self, configuration: Configuration) -> None:
         """Write who the members are; of a cluster's first configurations nothing is known."""
-        members = configuration.members
-        if members:
-            rows = tuple((one.node, _described(one, configuration)) for one in members)
-            self.store.apply(Roster(rows), self.time_ms, CLUSTER)
+        if configuration.members:
+            self.store.apply(roster_of(configuration), self.time_ms, CLUSTER)
             self.store.seal()
 
     def adopt(self, other: Applier) -> None:
@@ -172,6 +170,13 @@ class Applier:
             for commands, caller in runs
             for one in commands
         ]
+
+
+def roster_of(configuration: Configuration) -> Roster:
+    """Return the write that tells the store who the members are."""
+    return Roster(
+        tuple((one.node, _described(one, configuration)) for one in configuration.members)
+    )
 
 
 def _described(member: Member, configuration: Configuration) -> str:

@@ -43,6 +43,23 @@ WANTED_MAX: Final = 64
 """Changes of other nodes' clients that may wait here for the one before them."""
 
 
+def changed(change: ChangeMembers, before: Configuration) -> Configuration:
+    """Return what a change makes of a configuration, whoever is up; see `coord.paxos.plans`.
+
+    :raises CoordError: where the names do not fit what there is.
+    """
+    match change.deed:
+        case Deed.ADD:
+            is_observer = change.is_observer
+            return plans.added(before, change.node, change.address, is_observer=is_observer)
+        case Deed.REMOVE:
+            return plans.removed(before, change.node)
+        case Deed.PROMOTE:
+            return plans.promoted(before, change.node)
+        case Deed.REPLACE:
+            return plans.replaced(before, change.node, change.successor, change.address)
+
+
 class Reconfiguring:
     """What one node does about the members while it leads.
 
@@ -146,24 +163,16 @@ class Reconfiguring:
         return after
 
     def _changed(self, change: ChangeMembers, before: Configuration) -> Configuration:
-        """Return what a change makes of a configuration; raises `CoordError` where it is wrong."""
+        """Return what a change makes of a configuration; raises `CoordError` where it cannot be."""
         if change.deed in (Deed.ADD, Deed.REPLACE) and not valid_address(self._own_address()):
             raise BadRequest(
                 f"other nodes cannot reach {self._identity.node}: start it with --peer-listen and"
                 " its certificates first (coord init makes them)"
             )
-        match change.deed:
-            case Deed.ADD:
-                observes = change.is_observer
-                return plans.added(before, change.node, change.address, is_observer=observes)
-            case Deed.REMOVE:
-                return plans.removed(before, change.node)
-            case Deed.PROMOTE:
-                after = plans.promoted(before, change.node)
-                self._check_close(change.node, before)
-                return after
-            case Deed.REPLACE:
-                return plans.replaced(before, change.node, change.successor, change.address)
+        after = changed(change, before)
+        if change.deed is Deed.PROMOTE:
+            self._check_close(change.node, before)
+        return after
 
     def _check_close(self, node: str, before: Configuration) -> None:
         member = before.member(node)

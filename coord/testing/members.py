@@ -5,14 +5,12 @@ What a change comes to is what the cluster's own code makes of it (`coord.paxos.
 
 from __future__ import annotations
 
-from typing import Final
-
-from coord.commands import ChangeMembers, Deed, Roster
+from coord.commands import ChangeMembers, Roster
 from coord.errors import CoordError
 from coord.paxos import plans
 from coord.paxos.membership import Configuration, Member
-
-OBSERVER: Final = "observer"
+from coord.replicator.applier import roster_of
+from coord.replicator.reconfiguring import changed
 
 
 class Members:
@@ -23,25 +21,21 @@ class Members:
 
     def rows(self) -> tuple[str, ...]:
         """Return what ``MEMBERS`` tells, a row for each."""
+        known = self._configuration
         return tuple(
-            f"{one.node} {one.address} {'voter' if self._votes(one) else OBSERVER} up"
-            for one in self._configuration.members
+            f"{one.node} {one.address} {'voter' if one.node in known.voters else 'observer'} up"
+            for one in known.members
         )
 
     def roster(self) -> Roster:
         """Return the write that tells the store of them."""
-        return Roster(
-            tuple(
-                (one.node, one.address if self._votes(one) else f"{one.address} {OBSERVER}")
-                for one in self._configuration.members
-            )
-        )
+        return roster_of(self._configuration)
 
     def plan(self, change: ChangeMembers) -> tuple[str, ...] | CoordError:
         """Return what a change would come to, without doing it."""
         before = self._configuration
         try:
-            after = _changed(change, before)
+            after = changed(change, before)
         except CoordError as problem:
             return problem
         return plans.plan(before, after, {*before.nodes, *after.nodes})
@@ -49,25 +43,9 @@ class Members:
     def change(self, change: ChangeMembers) -> CoordError | None:
         """Do a change; return why not, where it cannot be."""
         try:
-            self._configuration = _changed(change, self._configuration)
+            self._configuration = changed(change, self._configuration)
         except CoordError as problem:
             return problem
         for one in plans.waiting(self._configuration):
             self._configuration = plans.promoted(self._configuration, one.node)
         return None
-
-    def _votes(self, member: Member) -> bool:
-        return member.node in self._configuration.voters
-
-
-def _changed(change: ChangeMembers, before: Configuration) -> Configuration:
-    match change.deed:
-        case Deed.ADD:
-            is_observer = change.is_observer
-            return plans.added(before, change.node, change.address, is_observer=is_observer)
-        case Deed.REMOVE:
-            return plans.removed(before, change.node)
-        case Deed.PROMOTE:
-            return plans.promoted(before, change.node)
-        case Deed.REPLACE:
-            return plans.replaced(before, change.node, change.successor, change.address)
