@@ -275,7 +275,6 @@ class SocketLike(StringTransport):
         self.unsent = bytearray()
         self.received = bytearray()
         self.unsent_max = 0
-        self.client_reads = False
 
     def write(self, data: bytes) -> None:
         """Take bytes to send."""
