@@ -42,7 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=1, help="the first seed (1)")
     add("--seeds", type=int, default=1, help="how many, from there on (1)")
     add(
-        "--safety-seconds", type=float, default=SAFETY_SECONDS, help="length of the phase of faults"
+        "--safety-seconds",
+        type=float,
+        default=SAFETY_SECONDS,
+        help=f"for how long faults go on, by the world's clock ({SAFETY_SECONDS:g})",
     )
-    add("--verbose", action="store_true", help="tell what happens")
+    add("--verbose", action="store_true", help="tell what happens, line by line")
     return parser

@@ -135,8 +135,7 @@ class SimulatedNode:
         journal = self.disk.open(process)
         recovered = journal.recover()
         self._lives += 1
-        others = self.told.others
-        peers = self._cluster.network.join(process, others)
+        peers = self._cluster.network.join(process, self.told.others)
         surroundings = Surroundings(
             reactor=process,
             now=process.seconds,
@@ -147,28 +146,34 @@ class SimulatedNode:
             peers=peers,
             report=self._keep_report,
         )
-        tuning = Tuning(
-            timing=Timing(
-                leases=self._options.leases,
-                recent_bytes_max=min(RECENT_BYTES_MAX, self._options.log_bytes_kept),
-            ),
-            image_every_bytes=self._options.image_every_bytes,
-            log_bytes_kept=self._options.log_bytes_kept,
-            history_revisions=self._options.history_revisions,
-        )
-        identity = Identity(
-            node=self.name,
-            cluster=CLUSTER,
-            incarnation=recovered.incarnation,
-            addresses={name: f"{name}:8047" for name in sorted((*others, self.name))},
-            is_joining=self.told.is_joining,
-            is_observer=self.told.is_observer,
-        )
-        self._node = assemble(surroundings, recovered, identity, tuning)
+        identity = self._identity(recovered.incarnation)
+        self._node = assemble(surroundings, recovered, identity, self._tuning())
         self._cluster.votes.watch(self._node.replicator._replica, peers)
         self._observe(self._node.replicator._applier)
         self._node.replicator.start()
         world.say(f"start {self.describe()}")
+
+    def _identity(self, incarnation: int) -> Identity:
+        return Identity(
+            node=self.name,
+            cluster=CLUSTER,
+            incarnation=incarnation,
+            addresses={name: f"{name}:8047" for name in sorted((*self.told.others, self.name))},
+            is_joining=self.told.is_joining,
+            is_observer=self.told.is_observer,
+        )
+
+    def _tuning(self) -> Tuning:
+        options = self._options
+        return Tuning(
+            timing=Timing(
+                leases=options.leases,
+                recent_bytes_max=min(RECENT_BYTES_MAX, options.log_bytes_kept),
+            ),
+            image_every_bytes=options.image_every_bytes,
+            log_bytes_kept=options.log_bytes_kept,
+            history_revisions=options.history_revisions,
+        )
 
     def _keep_report(self, name: str, text: str) -> None:
         """Keep what the node found about itself, as files in its directory would."""

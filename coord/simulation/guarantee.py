@@ -29,7 +29,7 @@ class Guarantee:
         self._cluster = cluster
         self.wounded = cluster.wounded
         self.lost_at = -LATELY_SECONDS
-        self.is_changing: Callable[[], bool] = bool
+        self.is_changing: Callable[[], bool] = lambda: False
         """Whether a change of the members is asked for, which may or may not be made."""
         self.risen: set[str] = set()
         """Nodes that were removed, and are as they were before."""

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from coord.commands import Caller, ChangeMembers, Deed, Level
 from coord.errors import BadRequest, Exists, NoEntry, Unavailable, Unknown
 from coord.results import Items, Result, Written
@@ -229,14 +231,7 @@ class Operator:
         if nodes:
             node = self._dice.choice(nodes)
             if self._world.chance(0.2):
-                change = ChangeMembers(
-                    change.deed,
-                    change.node,
-                    change.address,
-                    change.successor,
-                    change.is_observer,
-                    plan=True,
-                )
+                change = msgspec.structs.replace(change, plan=True)
             answer = partial(self._answered, self._round)
             self._world.schedule(0.001, node.process, self._hand_over, node, change, answer)
         self._world.schedule(PATIENCE_SECONDS, None, self._wait_no_more, self._round)

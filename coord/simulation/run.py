@@ -162,14 +162,8 @@ class Run:
 
     def _recover(self) -> bool:
         """Demand progress of a majority, then of all; say whether all came to rest."""
-        world, cluster = self.world, self._cluster
         majority, rest = self._halves()
-        world.say(f"liveness: {' '.join(node.name for node in majority)} must make progress")
-        for node in rest:
-            if node.is_up and not node.is_paused:
-                node.pause()
-        self._revive(majority)
-        if not self._progress(majority):
+        if not self._go_on_without(rest, majority):
             return False
         for client in self._clients:
             client.stop()
@@ -178,17 +172,33 @@ class Run:
         self._revive(rest)
         if not self._mend() or not self._settle():
             return False
-        world.say("crash of all at once")
-        for node in cluster.up():
-            node.crash()
-        for node in self._guarantee.needed():
-            node.start()
+        self._crash_all()
         if not self._settle():
             return False
         if not self._until(SILENCE_SECONDS, self._is_silent):
-            self.violations += judgement.left_over(cluster)
-        world.run(until=world.now + WATCH_SECONDS)
+            self.violations += judgement.left_over(self._cluster)
+        self.world.run(until=self.world.now + WATCH_SECONDS)
         return True
+
+    def _go_on_without(
+        self, rest: Sequence[SimulatedNode], majority: Sequence[SimulatedNode]
+    ) -> bool:
+        """Let the rest stand still; say whether the majority makes progress."""
+        names = " ".join(node.name for node in majority)
+        self.world.say(f"liveness: {names} must make progress")
+        for node in rest:
+            if node.is_up and not node.is_paused:
+                node.pause()
+        self._revive(majority)
+        return self._progress(majority)
+
+    def _crash_all(self) -> None:
+        """Crash all nodes at one time, and start those that are needed."""
+        self.world.say("crash of all at once")
+        for node in self._cluster.up():
+            node.crash()
+        for node in self._guarantee.needed():
+            node.start()
 
     def _halves(self) -> tuple[list[SimulatedNode], list[SimulatedNode]]:
         """Return who has to make progress alone, and the others."""
@@ -209,9 +219,7 @@ class Run:
 
         if self._until(MEND_SECONDS, is_done):
             return True
-        state = self._cluster.describe().replace("\n", "; ")
-        self.violations.append(f"liveness: a change of members was not done: {state}")
-        return False
+        return self._stuck("a change of members was not done")
 
     def _is_silent(self) -> bool:
         """Say whether nothing is left of those who have stopped, on any node."""
@@ -251,8 +259,12 @@ class Run:
             self.world.count("ms until progress", int(1000 * (self.world.now - began)))
             return True
         missing = ", ".join(f"{name} could not do {what!r}" for name, what in wanted.items())
+        return self._stuck(f"after {seconds} s {missing}")
+
+    def _stuck(self, what: str) -> bool:
+        """Take note that something did not come to be in time, and of how the cluster is."""
         state = self._cluster.describe().replace("\n", "; ")
-        self.violations.append(f"liveness: after {seconds} s {missing}: {state}")
+        self.violations.append(f"liveness: {what}: {state}")
         return False
 
     def _of_members(self, wanted: dict[str, Set | Get | Sync]) -> list[str]:
@@ -300,9 +312,7 @@ class Run:
         ):
             return True
         missing = ", ".join(f"{name} could not do {what!r}" for name, what in wanted.items())
-        state = self._cluster.describe().replace("\n", "; ")
-        self.violations.append(f"liveness: not all came to rest; {missing}: {state}")
-        return False
+        return self._stuck(f"not all came to rest; {missing}")
 
     def _is_settled(self) -> bool:
         facts = [node.facts() for node in self._cluster.members() if node.is_up]

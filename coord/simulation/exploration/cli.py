@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Every interleaving of a small world, on the real replica.",
     )
     add = parser.add_argument
-    add("--nodes", type=int, default=3, help="how many (3)")
+    add("--nodes", type=int, default=3, help="how many nodes (3)")
     add("--voters", type=int, default=0, help="how many of them vote at first; others learn (all)")
     add("--proposals", type=int, default=1, help="how many values are proposed at most (1)")
     add(
