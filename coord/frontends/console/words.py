@@ -63,7 +63,7 @@ class Subjects:
 
 
 class Word:
-    """One word; called, or bare, it gives its output."""
+    """One word; called, or bare, it gives its output. What is a change is for operators alone."""
 
     _log = Logger()
 
@@ -138,6 +138,8 @@ class Words:
         if word is None:
             names = ", ".join(self.all)
             return Answer([f"there is no word {spoken.name!r}; there are {names}"], MISUSED)
+        if word.is_change and not self._is_operator:
+            return Answer(["DENIED: a reader's key does not allow this"], FAILED)
         return word(*spoken.given, **spoken.named)
 
     def greeting(self) -> list[str]:
@@ -254,8 +256,6 @@ class Words:
     def step_down(self, node: str = "") -> Output:
         """Have this node lead no more, so that another is elected; asks first."""
         name = self._account.identity.node
-        if not self._is_operator:
-            return Answer(["DENIED: a reader's key does not allow this"], FAILED)
         if node not in ("", name):
             raise BadRequest(f"this is {name}, not {node}")
         if not self._account.replica.is_leading:
@@ -270,15 +270,11 @@ class Words:
 
     def member(self, *words: object) -> Output:
         """Add, remove, promote or replace a node, as MEMBER does; after plan only tell of it."""
-        if not self._is_operator:
-            return Answer(["DENIED: a reader's key does not allow this"], FAILED)
         meant = membership.understood(words)
         return membership.output(self._subjects.coordinator, meant, self._caller)
 
     def end_session(self, session: str, meant: str = "") -> Output:
         """End a session whose client is lost, and with it its nodes and locks; asks first."""
-        if not self._is_operator:
-            return Answer(["DENIED: a reader's key does not allow this"], FAILED)
         name = str(session)
         found = [one for one in self._subjects.coordinator.sessions() if one.session == name]
         if not found:
