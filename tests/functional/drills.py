@@ -222,10 +222,9 @@ def shared() -> Yard:
 class Writing(threading.Thread):
     """Somebody who writes to whichever node answers, a number a time, and notes what was OK."""
 
-    def __init__(self, yard: Yard, nodes: Iterable[int] = range(NODES)) -> None:
+    def __init__(self, yard: Yard) -> None:
         super().__init__(daemon=True)
-        self._yard = yard
-        self._ports = [yard.base + node for node in nodes]
+        self._ports = [yard.base + node for node in range(NODES)]
         self._enough = False
         self.folder = f"/writing/{yard.base}-{time.monotonic_ns()}"
         self.done: list[int] = []
