@@ -157,7 +157,8 @@ class Elections:
         state = self._state
         if state.is_forgetful:
             return True
-        if not state.is_empty or state.connected.issuperset(state.others):
+        others = state.others
+        if not state.is_empty or (others and state.connected.issuperset(others)):
             return False
         return state.now < self._began_at + state.timing.founding_seconds
 

@@ -223,6 +223,11 @@ class Leadership:
         state.broadcast(Beat(self.ballot, number, state.chosen, *self._testimony()))
         self.answer_readers()
 
+    def introduce(self) -> None:
+        """Beat at once, and say what is known of everyone's disk: there is a new link."""
+        self._share_at = self._state.now
+        self.beat()
+
     def _testimony(self) -> tuple[tuple[Witnessed, ...], int]:
         """Return what is known of everyone's disk, and as of which configuration, now and then."""
         state = self._state

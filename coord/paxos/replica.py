@@ -52,10 +52,19 @@ from coord.paxos.witness import Witnessed
 
 
 class Replica:
-    """One node's part in choosing one log."""
+    """One node's part in choosing one log; to one that ``is_reachable`` others may come."""
 
-    def __init__(self, node: str, durable: Durable, timing: Timing, dice: Dice, now: float) -> None:
-        self._state = State(node, durable, timing, now)
+    def __init__(
+        self,
+        node: str,
+        durable: Durable,
+        timing: Timing,
+        dice: Dice,
+        now: float,
+        *,
+        is_reachable: bool = False,
+    ) -> None:
+        self._state = State(node, durable, timing, now, is_reachable=is_reachable)
         self._timing = timing
         self._acceptor = self._state.acceptor
         self._learner = self._state.learner
@@ -285,16 +294,13 @@ class Replica:
         return self._effects()
 
     def connected(self, now: float, peer: str, knowledge: int = 0) -> Effects:
-        """Take note that there is a link to ``peer``, new or again.
-
-        :param knowledge: the slot from which on the latest configuration governs that it knows.
-        """
+        """Take note of a link to ``peer``, which knows a configuration in force from then on."""
         self._state.now = now
         self._state.connected.add(peer)
         if knowledge > self.knowledge:
             self._elections.outdated(peer)
         if self._leadership is not None:
-            self._leadership.beat()
+            self._leadership.introduce()
         return self._effects()
 
     def told(self, knowledge: int) -> None:
@@ -438,10 +444,10 @@ class Replica:
     # -- reading and learning ----------------------------------------------------------------
     def _ask(self) -> None:
         """Ask the leader, who may be this node, for the point of the read under way."""
-        question, leader = self._question, self.leader
-        if question is not None and leader is not None:
-            question.asked_at = self._state.now
-            self._to(leader, Query(question.number))
+        leader = self.leader
+        if self._question is not None and leader is not None:
+            self._question.asked_at = self._state.now
+            self._to(leader, Query(self._question.number))
 
     def _on_answer(self, message: Answer) -> None:
         if self._question is not None and self._question.number == message.number:
@@ -478,8 +484,8 @@ class Replica:
         candidacy = self._elections.candidacy
         source = candidacy.gathered.source if candidacy else self.leader
         source = self._catchup.preferred(self._state.connected) or source
-        slot = self.chosen + 1
-        if source and source != self.node and self._catchup.wants(source, slot, self._state.now):
+        slot, now = self.chosen + 1, self._state.now
+        if source and source != self.node and self._catchup.wants(source, slot, now):
             self._to(source, Fetch(slot, self._learner.target + 1))
 
     # -- outputs ------------------------------------------------------------------------

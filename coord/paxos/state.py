@@ -22,19 +22,25 @@ from coord.paxos.witness import Witness
 
 
 class State:
-    """The acceptor, the learner and all else that outlives a change of role."""
+    """The acceptor, the learner and all else that outlives a change of role.
 
-    def __init__(self, node: str, durable: Durable, timing: Timing, now: float) -> None:
+    :param is_reachable: others may come and know more, though this node was told of none.
+    """
+
+    def __init__(
+        self, node: str, durable: Durable, timing: Timing, now: float, *, is_reachable: bool
+    ) -> None:
         self.node = node
         self.timing = timing
         self.now = now
         self.membership = Membership(durable.header.governs, timing.alpha)
         known = max(durable.header.chosen, durable.base)
-        self.is_alone = all(one.voters == (node,) for one in self.membership.since(known + 1))
         self.acceptor = Acceptor(
             durable.header.promised, (vote for vote in durable.votes if vote.slot > known)
         )
         self.learner = Learner(durable.base, timing.recent_bytes_max)
+        is_told_so = all(one.voters == (node,) for one in self.membership.since(known + 1))
+        self.is_alone = is_told_so and not (is_reachable and known == 0 and self._is_fresh)
         quiet = 0.0 if self.is_alone else quiet_seconds(timing.lease_seconds)
         self.grant = Grant(now + quiet)
         self.witness = Witness(durable.header.witnessed, now)
@@ -50,9 +56,12 @@ class State:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is remembered, though there are others who may remember something."""
+        return self._is_fresh and not self.is_alone
+
+    @property
+    def _is_fresh(self) -> bool:
         acceptor = self.acceptor
-        is_fresh = acceptor.promised == NEVER and not acceptor.votes and not self.chosen
-        return is_fresh and not self.is_alone
+        return acceptor.promised == NEVER and not acceptor.votes and not self.chosen
 
     @property
     def is_forgetful(self) -> bool:

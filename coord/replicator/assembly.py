@@ -13,6 +13,7 @@ import attrs
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
+from coord.names import valid_address
 from coord.paxos.durable import Durable, Header
 from coord.paxos.membership import Governs
 from coord.paxos.replica import Replica
@@ -70,7 +71,14 @@ def assemble(
     if loaded.log_begins_at > surroundings.journal.oldest():
         surroundings.journal.trim(loaded.log_begins_at)
     durable = Durable(header, recovered.durable.votes, applier.slot)
-    replica = Replica(identity.node, durable, tuning.timing, surroundings.dice, surroundings.now())
+    replica = Replica(
+        identity.node,
+        durable,
+        tuning.timing,
+        surroundings.dice,
+        surroundings.now(),
+        is_reachable=valid_address(identity.addresses.get(identity.node, "")),
+    )
     replicator = Replicator(
         surroundings.reactor,
         identity=identity,

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from coord.commands import Get, Read, Set, Write
 from coord.journal.memory import MemoryDisk, MemoryJournal
+from coord.limits import FOUNDING_SECONDS
 from coord.paxos.membership import Configuration, Governs
 from coord.replicator.assembly import Node, Surroundings, assemble
 from coord.replicator.identity import Identity
@@ -46,7 +47,7 @@ class Case(SynchronousTestCase):
         self.firsts = dict.fromkeys(names, Configuration(tuple(names)))
         for name in names:
             self.start(name)
-        self.advance(2.0)
+        self.advance(2.0 if count > 1 else 2.0 + FOUNDING_SECONDS)
         self.base = self.rev("n1")
         self.first = int(self.fact("n1", "slot"))
         self.assertEqual({self.rev(name) for name in names}, {self.base})

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from coord.commands import ChangeMembers, Deed
 from coord.journal.memory import MemoryDisk
+from coord.limits import FOUNDING_SECONDS
 from coord.paxos.ballot import Ballot
 from coord.paxos.durable import Header, Vote
 from coord.paxos.membership import Configuration, Governs, Member
@@ -128,7 +129,7 @@ class Leaders(MembersCase):
         self.disks = {"n1": MemoryDisk("new-n1")}
         self.firsts = {"n1": Configuration(("n1",))}
         self.start("n1")
-        self.advance(1.0)
+        self.advance(1.0 + FOUNDING_SECONDS)
         asked = self.ask("n1", Deed.ADD, "n4", address="n4:1")
         self.advance(0.5)
         self.assertIsInstance(asked.result, Written)

@@ -6,6 +6,7 @@ import msgspec
 
 from coord.commands import Caller, Deed, Level, Set
 from coord.limits import REQUEST_SECONDS
+from coord.paxos.membership import Configuration
 from coord.results import Value, Written
 from tests.replicator.members_case import MembersCase
 
@@ -283,6 +284,22 @@ class Again(MembersCase):
         self.assertEqual(len({self.fact(name, "digest") for name in self.nodes}), 1)
         self.assertGreater(self.rev(knowing), 0)
         self.assertEqual([self.fault(name) for name in self.nodes], ["-"] * 3)
+
+    def test_emptied_and_told_of_nobody(self) -> None:
+        """A cluster's first node, which was told of no others, does not begin anew beside them."""
+        name = self.followers()[0]
+        self.crash(name)
+        self.wipe(name)
+        self.firsts[name] = Configuration((name,))
+        self.start(name)
+        self.advance(10.0)
+        self.assertEqual(self.fact(name, "rev"), "0")
+        self.assertIn("not on the disk that was admitted", self.fault(name))
+        asked = self.ask(self.leader(), Deed.REPLACE, name, successor=name, address=f"{name}:1")
+        self.advance(10.0)
+        self.assertIsInstance(asked.result, Written)
+        self.assertIn(name, self.voters())
+        self.assertEqual(self.fault(name), "-")
 
     def test_replace(self) -> None:
         """A node takes the place of another in one step, once it is close."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 from coord.commands import ChangeMembers, Deed
+from coord.limits import WITNESS_SECONDS
 from coord.paxos.membership import Configuration
 from coord.paxos.witness import Witnessed
 from coord.replicator.interfaces import Why
@@ -143,7 +144,7 @@ class SetBack(MembersCase):
     def test_votes(self) -> None:
         """A node that has voted for what it does not know of gets no link, and stops."""
         self.set(self.leader(), "/a")
-        self.advance(0.5)
+        self.advance(2 * WITNESS_SECONDS)
         self.restore()
         self.assertIn("set back", self.fault(self.name))
         self.assertEqual(self.hub.reachable(self.name), frozenset())
