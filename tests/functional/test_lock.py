@@ -83,10 +83,6 @@ class LockCase(SynchronousTestCase):
         self.assertNotIn("Traceback", err)
         return process.returncode, out, err
 
-    def run_coord(self, *words: str) -> tuple[int, str, str]:
-        """Run one to its end."""
-        return self.end(self.begin(*words))
-
     def run_all(self, *commands: tuple[str, ...]) -> list[tuple[int, str, str]]:
         """Run several at one time to their ends."""
         return [self.end(process) for process in [self.begin(*words) for words in commands]]
