@@ -159,7 +159,8 @@ def _check(node: Joining, cluster: str, members: Sequence[Member]) -> None:
     for made in _made(node.folder):
         if made.cluster != cluster:
             raise Refused(
-                f"{node.folder} is of the cluster {made.cluster}, and the server of {cluster}"
+                f"{node.folder / made.node} is of the cluster {made.cluster}, and the server of"
+                f" {cluster}: ask another server, or move that folder away"
             )
         if made.node == node.name:
             _check_own(node, made)

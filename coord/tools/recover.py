@@ -25,6 +25,7 @@ from coord.journal.offline import open_offline
 from coord.journal.takeover import reach_of, take_over
 from coord.names import valid_address
 from coord.node.settings import NO_PEERS, Refused, Settings, check_cluster_name, parse, read_toml
+from coord.replicator.admission import REMOVED
 from coord.replicator.applier import FOUNDER
 from coord.tools import backup_offline
 from coord.tools.backup_files import stamp
@@ -52,16 +53,20 @@ class Survivor:
     rev: int
     time_ms: int
     voters: tuple[str, ...]
+    is_removed: bool
 
     def describe(self) -> list[str]:
         """Return what a person has to know before anything is done, line by line."""
         age_seconds = max(0.0, time.time() - self.time_ms / 1000)
         voters, written = " ".join(self.voters), stamp(self.time_ms / 1000)
-        return [
+        rows = [
             f"{self.data}: node {self.node} of the cluster {self.cluster}, voters {voters}",
             f"  holds revision {self.rev}, last written at {written}, {_span(age_seconds)} ago",
             f"  knows slots up to {self.slot} to be chosen, and voted up to {self.reach}",
         ]
+        if self.is_removed:
+            rows.append("  was removed from that cluster: what it did since is not here")
+        return rows
 
 
 def recover(given: argparse.Namespace) -> int:
@@ -110,6 +115,7 @@ def survey(place: Path, address: str = "") -> Survivor:
         rev=rebuilt.store.rev,
         time_ms=rebuilt.time_ms,
         voters=latest.voters,
+        is_removed=(data / REMOVED).exists(),
     )
 
 
@@ -165,6 +171,7 @@ def _take_over(found: Survivor, cluster: str) -> None:
     ]
     with (found.data / REPORT).open("a", encoding="utf-8") as file:
         file.write("\n".join([*report, ""]))
+    (found.data / REMOVED).unlink(missing_ok=True)  # or the node would not start beside it
     print(f"DONE: {found.node} is the only node of the cluster {cluster}.")
     print(f"The journal as it was is kept in {copy}.")
     print("\n".join(_next_steps(found, cluster)))

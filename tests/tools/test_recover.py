@@ -13,6 +13,7 @@ from coord.journal.sqlite import open_journal
 from coord.paxos.ballot import Ballot
 from coord.paxos.durable import Header, Save, Vote
 from coord.paxos.membership import Configuration, Governs, Member
+from coord.replicator.admission import REMOVED
 from coord.replicator.applier import FOUNDER
 from coord.tools.cli import main
 from coord.tools.recover import REPORT, survey
@@ -76,6 +77,16 @@ class Recovers(SynchronousTestCase):
         text = "\n".join(found.describe())
         self.assertIn("node n1 of the cluster old, voters n1 n2", text)
         self.assertIn("revision 4", text)
+
+    def test_removed(self) -> None:
+        """Of a node that was removed it says so, and that no longer keeps it from starting."""
+        self.fill()
+        (self.data / REMOVED).write_text("n1 was removed")
+        status, said, _ = self.run_command("--yes")
+        self.assertEqual(status, 0)
+        self.assertIn("was removed from that cluster", said)
+        self.assertIn("was removed", (self.data / REPORT).read_text())
+        self.assertFalse((self.data / REMOVED).exists())
 
     def test_twice(self) -> None:
         """What was recovered once is known by its new name, and can be again under another."""
