@@ -9,8 +9,9 @@ leads until it hears of a higher ballot.
 Two kinds of node stand back. Who has no vote in any configuration that governs an unchosen slot
 never stands. And a node that remembers nothing at all may be one of a new cluster, or one whose
 disk was lost: it waits until it is linked with all whom it was told of, so that two emptied nodes
-do not found a second cluster beside the third, which knows better; but for some seconds only. Where
-that one refuses the links, and so says that there is a cluster, they wait until they are admitted.
+do not found a second cluster beside the third, which knows better; but for some seconds only (as
+long as one waits that was told of nobody, but can be reached). Where that one refuses the links,
+and so says that there is a cluster, they wait until they are admitted.
 
 Where nobody leads for longer, those who may vote now may not know it yet, and those who know it may
 have no vote any more. So each asks the others in turn for what was chosen after what it knows.

@@ -68,7 +68,6 @@ class Replica:
         self._timing = timing
         self._acceptor = self._state.acceptor
         self._learner = self._state.learner
-        self._grant = self._state.grant
         self._out = self._state.out
         self._durable = durable
         self._catchup = Catchup()
@@ -294,7 +293,7 @@ class Replica:
         return self._effects()
 
     def connected(self, now: float, peer: str, knowledge: int = 0) -> Effects:
-        """Take note of a link to ``peer``, which knows a configuration in force from then on."""
+        """Take note of a link to ``peer``, whose latest configuration governs from ``knowledge`` on."""
         self._state.now = now
         self._state.connected.add(peer)
         if knowledge > self.knowledge:
