@@ -293,7 +293,7 @@ class Replica:
         return self._effects()
 
     def connected(self, now: float, peer: str, knowledge: int = 0) -> Effects:
-        """Take note of a link to ``peer``; its latest configuration governs from ``knowledge`` on."""
+        """Take note of a link to ``peer``, that knows what governs from slot ``knowledge`` on."""
         self._state.now = now
         self._state.connected.add(peer)
         if knowledge > self.knowledge:
