@@ -63,12 +63,15 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True, tag="configura
     """Who votes (``voters``) and who only learns (``learners``): names of nodes, sorted.
 
     ``members`` says more of each of them, sorted by name; it is empty in a cluster's first
-    configuration, which comes from what its nodes were told at their first start.
+    configuration, which comes from what its nodes were told at their first start. ``founding``
+    names the history that it belongs to, and all later ones take it over: the disk of who led when
+    members were first described. Emptied nodes that found their cluster anew have another one.
     """
 
     voters: tuple[str, ...]
     learners: tuple[str, ...] = ()
     members: tuple[Member, ...] = ()
+    founding: str = ""
 
     @property
     def majority(self) -> int:

@@ -78,6 +78,7 @@ def card_of(hello: Hello, version: int) -> Card:
         reach=hello.reach,
         slot=hello.slot,
         is_observer=hello.is_observer,
+        founding=hello.founding,
         protocol=version,
     )
 

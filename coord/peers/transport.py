@@ -332,6 +332,7 @@ class Transport:
             card.reach,
             card.slot,
             card.is_observer,
+            card.founding,
         )
 
     def admit(self, link: Link, hello: Hello) -> Welcome:

@@ -9,7 +9,8 @@ careful: of a node that knows a later configuration it believes what it has not 
 A node that is refused does not always take that for the truth:
 
 * told that it is set back it stops at once, unless it knows all that was heard of it: one vote too
-  many would do the harm;
+  many would do the harm; so it does when told that it was emptied and has founded a second cluster
+  with others: each write that it takes is one more that is lost;
 * told that it is no member, or that another disk was admitted in its place, it stops for good if it
   ever was a member on this disk: it was removed. But only when a majority of the voters says so
   that know no less than itself: what was chosen last may have been chosen by its own vote, and
@@ -89,11 +90,12 @@ class Admission:
             reach=replica.reach,
             slot=replica.knowledge,
             is_observer=identity.is_observer,
+            founding=replica.configuration.founding,
         )
 
     def judge(self, card: Card) -> Unfit | None:
         """Return why a node gets no link, None where it gets one."""
-        unfit = self._misplaced(card) or self._set_back(card)
+        unfit = self._strayed(card) or self._misplaced(card) or self._set_back(card)
         if unfit is not None and unfit.why is Why.STRANGER and card.is_observer and card.address:
             self._knocked(card)
         return unfit
@@ -103,9 +105,11 @@ class Admission:
         if self._faults.reason is not None:
             return
         self._refusals[peer] = unfit.text
-        if unfit.why is Why.SET_BACK and self._still_knows(unfit):
+        if unfit.why is Why.OTHER_HISTORY or (
+            unfit.why is Why.SET_BACK and self._still_knows(unfit)
+        ):
             return
-        if unfit.why is Why.SET_BACK:
+        if unfit.why in (Why.SET_BACK, Why.FOUNDED_ANEW):
             self._log.critical("{peer} says: {text}", peer=peer, text=unfit.text)
             self._faults.withdraw(f"{unfit.text} ({peer} says so)")
         else:
@@ -143,7 +147,7 @@ class Admission:
         self._governs, governing = governs, tuple(one.configuration for one in governs)
         self._was_member |= any(self._is_own(one) for one in governing)
         for peer, card in self._peers.cards().items():
-            unfit = self._misplaced(card)
+            unfit = self._strayed(card) or self._misplaced(card)
             if unfit is not None:
                 self._peers.part(peer, unfit)
         is_named = any(self._identity.node in one.nodes for one in governing)
@@ -202,6 +206,25 @@ class Admission:
         address = self._identity.addresses.get(node) or "HOST:PORT"
         self._faults.keep(REMOVED, _REMOVED_TEXT.format(why=why, node=node, address=address))
         self._peers.move({})
+
+    def _strayed(self, card: Card) -> Unfit | None:
+        """Return that a node is of another history of this cluster, whoever knows more of its own.
+
+        What is chosen in the one says nothing of the other, so there is never a link between them.
+        """
+        latest, known, node = self._replica.configuration, self._governs[-1].slot, card.node
+        if not latest.founding or card.founding in ("", latest.founding):
+            return None
+        member = latest.member(node)
+        if member is None or member.disk in ("", card.disk):
+            text = f"{node} is of a cluster that has the name of this one, and was founded apart"
+            return Unfit(Why.OTHER_HISTORY, text, known)
+        text = (
+            f"{node} was emptied, and is of a cluster that was founded anew beside this one: what"
+            " is written there is lost; empty its directory again once it is sure which of the two"
+            " is to be kept"
+        )
+        return Unfit(Why.FOUNDED_ANEW, text, known)
 
     def _misplaced(self, card: Card) -> Unfit | None:
         """Return what the configurations have against a node, if they know as much as it does."""

@@ -98,8 +98,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
     ``disk`` names its directory, "" where the node is of a release that had no names for them.
     Its acceptor has ``promised`` a ballot, and its votes, or what it knows to be chosen, reach to
-    slot ``reach``. It knows a configuration that governs from ``slot`` on. ``address`` is where it
-    is to be reached. ``protocol`` is the version that a link with it speaks.
+    slot ``reach``. It knows a configuration that governs from ``slot`` on, of the history called
+    ``founding`` ("" where it does not know). ``address`` is where it is to be reached. ``protocol``
+    is the version that a link with it speaks.
     """
 
     node: str
@@ -110,6 +111,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     reach: int = 0
     slot: int = 0
     is_observer: bool = False
+    founding: str = ""
     protocol: int = 0
 
 
@@ -122,6 +124,10 @@ class Why(enum.Enum):
     """Its disk is not the one that was admitted: it was emptied, or is another machine's."""
     SET_BACK = "set back"
     """Its disk was set back: it has promised, or voted, more than it knows of."""
+    OTHER_HISTORY = "other history"
+    """Its cluster has this one's name, but was founded another time."""
+    FOUNDED_ANEW = "founded anew"
+    """So it was, and the node was a member here, on another disk: it was emptied."""
 
 
 class Unfit(msgspec.Struct, frozen=True):

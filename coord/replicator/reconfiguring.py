@@ -300,4 +300,6 @@ class Reconfiguring:
         return replica.is_settled and replica.configuration.is_quorum((*knowing, replica.node))
 
     def _propose(self, after: Configuration) -> None:
-        self._obey(self._replica.reconfigure(self._now(), after))
+        founding = self._replica.configuration.founding or self._identity.disk
+        of_history = msgspec.structs.replace(after, founding=founding)
+        self._obey(self._replica.reconfigure(self._now(), of_history))

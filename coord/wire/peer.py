@@ -48,6 +48,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="coord"):
     reach: int = 0
     slot: int = 0
     is_observer: bool = False
+    founding: str = ""
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True, tag="refused"):

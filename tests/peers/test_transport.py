@@ -154,8 +154,8 @@ class WritingTests(NodesTestCase):
         self.assertEqual(
             [first.describe(), second.describe()],
             [
-                ["n2 dialled two:2 up i=1 v=5 queue=0B links=1 in=0/36B out=1/140B dropped=0"],
-                ["n1 awaited one:1 up i=1 v=5 queue=0B links=1 in=1/140B out=0/36B dropped=0"],
+                ["n2 dialled two:2 up i=1 v=5 queue=0B links=1 in=0/37B out=1/141B dropped=0"],
+                ["n1 awaited one:1 up i=1 v=5 queue=0B links=1 in=1/141B out=0/37B dropped=0"],
             ],
         )
         self.wires.sever("n1", "n2")

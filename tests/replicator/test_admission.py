@@ -69,6 +69,15 @@ class Judging(AdmissionCase):
                 assert unfit is not None
                 self.assertIs(unfit.why, Why.SET_BACK)
 
+    def test_other_history(self) -> None:
+        """One whose cluster was founded apart gets none, whoever of the two knows more."""
+        for slot in (0, FAR):
+            emptied = self.card("n2", disk="another", slot=slot, founding="another")
+            self.assertIs(self.verdict(emptied), Why.FOUNDED_ANEW)
+            for node in ("n2", "n9"):
+                other = self.card(node, slot=slot, founding="another")
+                self.assertIs(self.verdict(other), Why.OTHER_HISTORY)
+
     def test_older_release(self) -> None:
         """One of the release before has no name for its disk, and tells nothing: it gets one."""
         old = Card(node="n2", incarnation=1, protocol=4)
@@ -99,6 +108,16 @@ class Disowned(AdmissionCase):
             self.admission(name).disowned(peer, Unfit(why, "no", slot))
         self.advance(0.1)
         return self.fault(name)
+
+    def test_other_history(self) -> None:
+        """Told that its cluster is another one it goes on: that is true of both."""
+        self.assertEqual(
+            self.tell(Why.OTHER_HISTORY, FAR, by=("n1", "n2")).partition(":")[0], "not admitted"
+        )
+
+    def test_founded_anew(self) -> None:
+        """Told that it was emptied, and founded a cluster anew, it stops."""
+        self.assertEqual(self.tell(Why.FOUNDED_ANEW, FAR), "no (n1 says so)")
 
     def test_removed(self) -> None:
         """One that was a member believes a majority of those who know no less than itself."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from coord.commands import Caller, Deed, Level, Set
+from coord.errors import NoEntry
 from coord.limits import REQUEST_SECONDS
 from coord.paxos.membership import Configuration
 from coord.results import Value, Written
@@ -284,6 +285,28 @@ class Again(MembersCase):
         self.assertEqual(len({self.fact(name, "digest") for name in self.nodes}), 1)
         self.assertGreater(self.rev(knowing), 0)
         self.assertEqual([self.fault(name) for name in self.nodes], ["-"] * 3)
+
+    def test_two_emptied_for_long(self) -> None:
+        """Two that did begin anew, as the third was away, stop once that one says what they are."""
+        knowing, *emptied = self.leader(), *self.followers()
+        self.set(knowing, "/kept")
+        for name in (knowing, *emptied):
+            self.crash(name)
+        for name in emptied:
+            self.wipe(name)
+            self.start(name)
+        self.advance(20.0)
+        for number in range(4):  # so that theirs is the longer history
+            self.ask(emptied[0], Deed.ADD, f"o{number}", address=f"o:{number}", is_observer=True)
+            self.set(emptied[0], "/lost")
+            self.advance(2.0)
+        self.assertIn("o3", self.members(emptied[0]))
+        self.start(knowing)
+        self.advance(5.0)
+        for name in emptied:
+            self.assertIn("founded anew", self.fault(name))
+        self.assertEqual(self.fact(knowing, "quorum"), "no")
+        self.assertIsInstance(self.value(knowing, "/lost"), NoEntry)
 
     def test_emptied_and_told_of_nobody(self) -> None:
         """A cluster's first node, which was told of no others, does not begin anew beside them."""

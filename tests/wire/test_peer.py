@@ -184,8 +184,25 @@ class GreetingTests(SynchronousTestCase):
 
     def test_hello_of_a_later_version(self) -> None:
         """A Hello that says more than ours is understood, so that its version can be refused."""
-        known = ["coord", 9, "cluster", "n1", "n2", 7, 10, "disk", "h:1", [3, "n2"], 41, 64, True]
-        hello = Hello(9, "cluster", "n1", "n2", 7, 10, "disk", "h:1", Ballot(3, "n2"), 41, 64, True)
+        known = [
+            "coord",
+            9,
+            "cluster",
+            "n1",
+            "n2",
+            7,
+            10,
+            "disk",
+            "h:1",
+            [3, "n2"],
+            41,
+            64,
+            True,
+            "h",
+        ]
+        hello = Hello(
+            9, "cluster", "n1", "n2", 7, 10, "disk", "h:1", Ballot(3, "n2"), 41, 64, True, "h"
+        )
         frame = msgspec.msgpack.encode([*known, "more", {}])
         self.assertEqual(peer.decode_greeting(frame), hello)
 
