@@ -338,14 +338,14 @@ class Transport:
     def admit(self, link: Link, hello: Hello) -> Welcome:
         """Hold a Hello against what this node knows; raises `Refused`."""
         peer = self._peers.get(hello.node)
-        if peer is not None and link.expected is None:
-            peer.approach.dialled()
         card = card_of(hello, check_hello(self.greeting(hello.node), hello))
         if self._admission is None:
             if peer is None:
                 raise not_a_peer(self.node, hello.node)
         elif unfit := self._admission.judge(card):
-            raise unwanted(unfit)
+            raise unwanted(unfit)  # it may be dialled still, and judge this node in its turn
+        if peer is not None and link.expected is None:
+            peer.approach.dialled()
         if peer is None:
             peer = self._peers[hello.node] = self._make_peer(hello.node, card.address)
             peer.is_guest = True
