@@ -16,7 +16,7 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 
 from coord import commands, paths
-from coord.errors import BadRequest, CoordError, Lagged, TimedOut, TooLate
+from coord.errors import BadRequest, CoordError, TimedOut, TooLate
 from coord.events import Event
 from coord.frontends.line_alarm import Alarm
 from coord.frontends.line_session import Standing
@@ -203,7 +203,7 @@ class Watching(Follower):
     def tell(self, page: Page, texts: EventTexts) -> bool:
         """Add events while there is room; say whether there is, or may be, more.
 
-        One that was too slow is told so, and closed.
+        One that was too slow, or whose node takes part no more, is told so, and closed.
         """
         watch, taken = self._watch, self._taken
         assert watch is not None, "events only come from a watch"
@@ -211,7 +211,7 @@ class Watching(Follower):
             if not taken:
                 try:
                     taken.extend(watch.take(_TAKEN_AT_ONCE))
-                except Lagged as error:
+                except CoordError as error:
                     page.add(self.tag + line_reply.error(error))
                     self.close()
                     return False
@@ -271,7 +271,7 @@ class Waiting(Follower):
             return False
         try:
             events = self._watch.take(1)
-        except Lagged as error:
+        except CoordError as error:
             self.refuse(error)
             return False
         if not events:

@@ -137,9 +137,11 @@ class Coordinator:
         :raises TooLate: when the history after that revision is gone; it names the oldest one to go
             on from.
         :raises Denied: when the caller may read nothing that matches.
-        :raises Unavailable: when this node's store cannot be trusted any more.
+        :raises Unavailable: when this node takes part no more: it would never hear of anything.
         """
-        self._replicator.trust()
+        refusal = self._replicator.faults.refusal()
+        if refusal is not None:
+            raise refusal
         return self._replicator.store.watch(glob, after_rev, wake, caller, lasting=lasting)
 
     def status(self) -> Items:

@@ -1,6 +1,7 @@
 """Why a node takes part no more: its disk failed, an invariant did not hold, it was removed.
 
 A node with a fault leads nobody and follows nobody, acknowledges nothing, and answers what waits.
+It will hear of nothing that happens, so nobody watches here any more.
 As long as its store is what the log led to it may still be read as it stands (``local``); after
 a bug it is not to be believed either. The first reason is the one that is told.
 """
@@ -22,7 +23,8 @@ class Faults:
 
     :param report: keeps a text for a person, under a name, where the node's state is.
     :param testimony: returns the lines of what is known of a store that differs.
-    :param leave: has the loop take part no more; called whenever there is a reason.
+    :param leave: has the loop take part no more, and say so to those who wait; called whenever
+        there is a reason.
     """
 
     _log = Logger()
@@ -33,7 +35,7 @@ class Faults:
         *,
         report: Callable[[str, str], None],
         testimony: Callable[[DivergedError, str], Iterable[str]],
-        leave: Callable[[], None],
+        leave: Callable[[Unavailable], None],
     ) -> None:
         self._identity = identity
         self._report = report
@@ -55,7 +57,7 @@ class Faults:
     def withdraw(self, reason: str) -> None:
         """Take part no more, and answer what waits."""
         self.reason = self.reason or " ".join(reason.split())
-        self._leave()
+        self._leave(_refusal(self.reason))
 
     def of_disk(self, error: Exception) -> None:
         """Take part no more: the disk failed. Who looks after disks hears of it."""
@@ -78,9 +80,7 @@ class Faults:
 
     def refusal(self) -> Unavailable | None:
         """Return what a node that takes part no more says to those who ask; None where it does."""
-        if self.reason is None:
-            return None
-        return Unavailable(f"not done: this node has stopped serving: {self.reason}")
+        return None if self.reason is None else _refusal(self.reason)
 
     def trust(self) -> None:
         """Raise `Unavailable` where the store as it stands is not to be believed."""
@@ -106,3 +106,7 @@ class Faults:
         life = f"life {self._identity.incarnation}"
         lines = self._testimony(error, f"{who}, {life}")
         self.keep(error.report, "\n".join(lines) + "\n")
+
+
+def _refusal(reason: str) -> Unavailable:
+    return Unavailable(f"not done: this node has stopped serving: {reason}")

@@ -268,6 +268,8 @@ class ICoordinator(Protocol):
         :raises TooLate: when the history after that revision is gone; it names the oldest one to go
             on from.
         :raises Denied: when the caller may read nothing that matches.
+        :raises Unavailable: when this node takes part no more; so does, then, `Watch.take` of those
+            that were open.
         """
 
     def difference(self, glob: Glob, after_rev: int, caller: Caller = CLUSTER) -> Rows:

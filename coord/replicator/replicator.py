@@ -316,12 +316,13 @@ class Replicator:
         if effects.send or effects.chosen or effects.readable or self._has_work():
             self._wake()
 
-    def _leave(self) -> None:
+    def _leave(self, refusal: Unavailable) -> None:
         """Take part no more, and answer what waits."""
         self.images.stop()
         self.digests.stop()
         self.sessions.stop()
         self.members.stop()
+        self.store.end_watches(refusal)
         self._expire(float("inf"))
         self._wake()
 

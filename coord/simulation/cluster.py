@@ -278,7 +278,7 @@ class SimulatedNode:
     def timeline(self) -> Timeline:
         """Return the kept history of the node's store, read as a watcher reads it."""
         store = self.store
-        watch = self.coordinator.watch(Glob.parse(b"/**"), store.horizon, lambda: None)
+        watch = store.watch(Glob.parse(b"/**"), store.horizon, lambda: None)
         events = []
         while watch.ready:
             events += watch.take(1000)

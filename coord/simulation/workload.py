@@ -25,7 +25,7 @@ from coord.commands import (
     Sync,
     Walk,
 )
-from coord.errors import Denied, Lagged, TooLate
+from coord.errors import Denied, Lagged, TooLate, Unavailable
 from coord.paths import Glob
 from coord.results import Entry, Result, Row, Rows, Value, Written
 from coord.simulation.checkers.watches import Watched
@@ -310,6 +310,9 @@ class Watcher:
             self._world.count("watches denied")
             self.start()
             return
+        except Unavailable:
+            self._go_elsewhere()
+            return
         if last < 0:
             watched.after_rev = self._watch.rev
         self._world.count("watches begun")
@@ -352,6 +355,9 @@ class Watcher:
             self._world.count("watches that lagged")
             self._begin(node)
             return
+        except Unavailable:
+            self._go_elsewhere()
+            return
         self.watched.events += events
         self._world.count("events watched", len(events))
         self._world.note(repr(events).encode())
@@ -361,6 +367,11 @@ class Watcher:
             watch.close()
             self._watch = None
             self.start()
+
+    def _go_elsewhere(self) -> None:
+        self._world.count("watches where nothing happens any more")
+        self._watch = None
+        self.start()
 
     def settled(self) -> list[Watched]:
         """Return all that was seen, now that nothing may be missing any more."""

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from coord.commands import CLUSTER, Caller, Outcome, Read, Resume, Write
+from coord.errors import CoordError
 from coord.limits import HISTORY_REVISIONS, PICTURE_REVISIONS_MAX
 from coord.paths import Glob, order_key
 from coord.results import LockRow, Result, Rows, SessionRow
@@ -226,6 +227,13 @@ class Store:
     def publish(self) -> list[Watch]:
         """Hand what happened to the watches; returns those to wake, each once."""
         return self._watches.publish()
+
+    def end_watches(self, problem: CoordError) -> None:
+        """End all watches: they have nothing more to tell but ``problem``.
+
+        Those to wake for it are among those that `publish` returns next.
+        """
+        self._watches.end(problem)
 
     def answer(self, read: Read, caller: Caller = CLUSTER) -> Result:
         """Answer from the store as it stands, or stood; an error is returned, not raised.

@@ -8,6 +8,9 @@ at a time, until it has caught up and follows again. The cursor stands exactly a
 change that is not pending yet, and a watch that follows ignores revisions its cursor had
 passed: so nothing is missed, doubled or out of order.
 
+Where nothing will happen any more because the node takes part no more, all watches are ended: what
+was pending is let go, since whoever watches goes on elsewhere from what was told.
+
 A write asks only the watches whose glob's literal prefix is the changed path or lies above it,
 and each distinct glob once, whoever wants it. A revision of very many changes is handed to nobody:
 whoever watches at or above one of them reads it from the history.
@@ -26,7 +29,7 @@ from operator import attrgetter
 from typing import Final, TypeAlias
 
 from coord.commands import Caller, Level
-from coord.errors import Lagged
+from coord.errors import CoordError, Lagged
 from coord.events import Event
 from coord.limits import WATCH_PENDING_EVENTS_MAX
 from coord.paths import Glob, order_key
@@ -62,6 +65,7 @@ class Watch:
         "_after",
         "_cursor",
         "_pending",
+        "_problem",
         "_watches",
         "caller",
         "glob",
@@ -84,11 +88,12 @@ class Watch:
         self._after = rev
         self._cursor: tuple[int, int] | None = None
         self._pending: list[Event] = []
+        self._problem: CoordError | None = None
 
     @property
     def ready(self) -> bool:
         """Whether to call `take`; when that then returns nothing, call it again later."""
-        return bool(self._pending) or self._cursor is not None
+        return bool(self._pending) or self._cursor is not None or self._problem is not None
 
     @property
     def seen_rev(self) -> int:
@@ -102,12 +107,15 @@ class Watch:
         held nothing of interest and more is to be looked at, best after others had their turn; from
         one that is not, that the caller may not read what there was.
         Raises `Lagged`, naming the revision to watch again from, where the history that is
-        needed is gone; the watch is closed then.
+        needed is gone, or why the watch was ended; it is closed then.
         """
         if self._pending:
             events = self._pending[:limit]
             del self._pending[:limit]
             return self._readable(events)
+        if self._problem is not None:
+            problem, self._problem = self._problem, None
+            raise problem
         if self._cursor is None or self._watches is None:
             return []
         return self._read(self._watches.history, *self._cursor, limit)
@@ -117,8 +125,13 @@ class Watch:
         if self._watches is not None:
             self._watches.remove(self)
             self._watches = None
-        self._cursor = None
+        self._cursor = self._problem = None
         self._pending.clear()
+
+    def end(self, problem: CoordError) -> None:
+        """Have nothing more to tell but ``problem``, once."""
+        self.close()
+        self._problem = problem
 
     def read_from(self, rev: int) -> None:
         """Follow no more; read the history from revision ``rev`` on."""
@@ -301,6 +314,13 @@ class Watches:
             if not groups:
                 del self._groups[watch.prefix]
                 self._forget()
+
+    def end(self, problem: CoordError) -> None:
+        """End all watches; `publish` will say whom to wake for it."""
+        for watch in [*self._all()]:
+            if not watch.ready:
+                self._left_behind.append(watch)
+            watch.end(problem)
 
     def publish(self) -> list[Watch]:
         """Hand what happened since the last call to those who want it.

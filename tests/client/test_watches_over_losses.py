@@ -115,6 +115,29 @@ class Resumed(ClientCase):
         self.write()
         self.assertEqual(self.events(watch, 1), [1])
 
+    def test_server_stopped(self) -> None:
+        """A server that has stopped for good is left, and nothing is missed."""
+        watch, waited = self.client.watch("/w"), self.client.wait("/w", timeout_seconds=20)
+        self.now(watch.opened())
+        self.write()
+        self.assertEqual(self.events(watch, 1), [1])
+        self.first.coordinator.stop_serving("removed")
+        self.write(count=2)
+        self.advance(1)
+        self.assertEqual(self.events(watch, 2), [2, 3])
+        self.assertEqual(self.successResultOf(waited).rev, 1)
+        self.assertEqual((len(self.first.connections), len(self.second.connections)), (0, 1))
+
+    def test_wait_and_server_stopped(self) -> None:
+        """A wait goes on at another server where its own has stopped for good."""
+        seen = self.client.wait("/w", timeout_seconds=20)
+        self.advance(1)
+        self.first.coordinator.stop_serving("removed")
+        self.advance(1)
+        self.write()
+        self.advance(1)
+        self.assertEqual(self.successResultOf(seen).rev, 1)
+
     def test_frozen(self) -> None:
         """A server that falls silent is left, and nothing is missed."""
         watch = self.client.watch("/w")

@@ -85,6 +85,7 @@ class LocalCoordinator:
         self.cluster = Members("n1", "127.0.0.1:8076")
         self.holding = False
         self.quorum = True
+        self.refusal: Unavailable | None = None
         self.changes: list[tuple[ChangeMembers, Caller]] = []
         self.unanswered: list[Callable[[Result], None]] = []
         self.groups: list[Sequence[Write | Read]] = []
@@ -160,6 +161,14 @@ class LocalCoordinator:
         self.patience.clear()
         self.perform([Lapse(waits=waits)], _ignore)
 
+    def stop_serving(self, why: str) -> None:
+        """Take part no more, for good, as a node that was removed."""
+        self.quorum = False
+        self.refusal = Unavailable(why)
+        self.store.end_watches(self.refusal)
+        for watch in self.store.publish():
+            watch.wake()
+
     def trouble(self, kind: Trouble) -> None:
         """Tell every connection that something befell its session."""
         for hold in [*self.holds]:
@@ -176,6 +185,8 @@ class LocalCoordinator:
         lasting: bool = False,
     ) -> Watch:
         """Watch the store."""
+        if self.refusal is not None:
+            raise self.refusal
         return self.store.watch(glob, after_rev, wake, caller, lasting=lasting)
 
     def difference(self, glob: Glob, after_rev: int, caller: Caller = CLUSTER) -> Rows:

@@ -94,6 +94,27 @@ class Watches(LineCase):
         self.hold("#w PING\n  #w OK")
         self.assertEqual(self.coordinator.store.watch_count, 0)
 
+    def test_stopped(self) -> None:
+        """A node that has stopped for good ends its watches, says so once, and begins none."""
+        self.hold("WATCH /a\n  OK 0\n#w WATCH /b\n  #w OK 0")
+        self.coordinator.stop_serving("this node has stopped serving: removed")
+        ended = self.client.read().splitlines()
+        refusal = b"ERR UNAVAILABLE this node has stopped serving: removed"
+        self.assertEqual(ended, [refusal, b"#w " + refusal])
+        self.hold("#w PING\n  #w OK")
+        for request in (b"WATCH from=0 /a\n", b"WATCH from=0 diff /a\n", b"WAIT from=0 /a\n"):
+            self.assertEqual(self.client.ask(request), refusal + b"\n")
+        self.assertTrue(self.client.ask(b"UNWATCH /a\n").startswith(b"ERR NOENT "))
+        self.assertEqual(self.coordinator.store.watch_count, 0)
+
+    def test_without_quorum(self) -> None:
+        """A node that has only lost the others keeps its watches: it may find them again."""
+        self.client.ask(b"#w WATCH /a\n")
+        self.coordinator.quorum = False
+        self.hold("#v WATCH from=0 /a\n  #v OK 0")
+        self.coordinator.quorum = True
+        self.hold("SET /a 1\n  OK 1\n  #w EVENT 1 set /a 1\n  #v EVENT 1 set /a 1")
+
     def test_too_many(self) -> None:
         """One watch too many is OVERLOADED; the others go on."""
         lines = [b"#w%d WATCH /a\n" % number for number in range(WATCHES_PER_CONNECTION_MAX + 1)]
@@ -210,6 +231,16 @@ class Waits(LineCase):
         self.assertEqual(self.coordinator.store.watch_count, 0)
         self.hold("#t PING\n  #t OK")
         self.hold("PING\n  OK")
+
+    def test_stopped(self) -> None:
+        """Where the node stops for good a wait is UNAVAILABLE: it cannot know that nothing was."""
+        self.client.send(b"WAIT timeout=12 /a\n#t WAIT /a\n")
+        self.coordinator.stop_serving("removed")
+        self.assertEqual(
+            sorted(self.client.read().splitlines()),
+            [b"#t ERR UNAVAILABLE removed", b"ERR UNAVAILABLE removed"],
+        )
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_months(self) -> None:
         """A wait of months ends after months, though no single timer runs so long."""

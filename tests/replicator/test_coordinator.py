@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coord.commands import Blame, Caller, Get, Level, Once, Revert, Set, Sync
+from coord.commands import Blame, Caller, Get, Level, Once, Revert, Set, Stat, Sync
 from coord.errors import Denied, NoEntry, RevisionMismatch, Unavailable, Unknown
 from coord.paths import Glob
 from coord.paxos.messages import Accept, Query
@@ -317,6 +317,27 @@ class Watching(Case):
         self.set(self.followers()[0], "/a")
         self.advance(0.2)
         self.assertEqual(sorted(woken), ["n1", "n2", "n3"])
+
+    def test_stopped(self) -> None:
+        """A node that takes part no more ends its watches and begins none; it shows itself."""
+        self.found(3)
+        leader, glob, woken = self.leader(), Glob.parse(b"/**"), []
+        node = self.nodes[self.followers()[0]]
+        watch = node.coordinator.watch(glob, None, lambda: woken.append(watch))
+        node.replicator.faults.withdraw("removed from the cluster")
+        self.assertEqual(woken, [])
+        self.set(leader, "/a")
+        self.advance(0.2)
+        self.assertEqual((woken, watch.ready), ([watch], True))
+        error = self.assertRaises(Unavailable, watch.take, 100)
+        self.assertIn("this node has stopped serving: removed from the cluster", error.text)
+        self.assertEqual((watch.ready, watch.take(100)), (False, []))
+        for rev in (None, 0, self.base):
+            self.assertRaises(Unavailable, node.coordinator.watch, glob, rev, lambda: None)
+        self.assertIn("fault=removed from the cluster", node.coordinator.status().rows)
+        self.assertEqual(len(node.coordinator.members().rows), 3)
+        (found,) = self.submit(node.replicator.account.identity.node, Stat("/", local=True)).results
+        self.assertNotIsInstance(found, Unavailable)
 
     def test_rev(self) -> None:
         """The coordinator knows its node's revision."""

@@ -280,12 +280,14 @@ class Faults(Case):
         """A node whose disk fails answers no more writes, and says why."""
         self.found()
         queued = self.set("n1", "/a")
+        watch = self.nodes["n1"].coordinator.watch(Glob.parse(b"/**"), None, lambda: None)
         self.journals["n1"].fail(OSError("no space"))
         self.flushLoggedErrors()
         self.advance(0.1)
         self.assertIsInstance(queued.results[0], Unavailable)
         self.assertIsInstance(self.set("n1", "/b").results[0], Unavailable)
         self.assertIsInstance(self.submit("n1", Get("/b")).results[0], Unavailable)
+        self.assertRaises(Unavailable, watch.take, 1)
         self.assertIn("no space", self.fact("n1", "fault"))
         self.assertEqual(self.fact("n1", "quorum"), "no")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coord.commands import Genesis
-from coord.errors import Lagged, TooLate
+from coord.errors import Lagged, TooLate, Unavailable
 from coord.events import Event, Kind
 from coord.limits import WATCH_PENDING_EVENTS_MAX
 from coord.paths import Glob
@@ -48,6 +48,23 @@ class FollowingTests(StoreTestCase):
                 Event(3, Kind.DEL, "/a"),
             ],
         )
+
+    def test_ended(self) -> None:
+        """Watches that are ended tell why, once, and nothing of what was pending."""
+        quiet, behind, closed = self.watch(), self.watch(), self.watch()
+        self.set("/a")
+        self.turn()
+        drained(quiet)
+        closed.close()
+        self.store.end_watches(Unavailable("removed"))
+        self.assertEqual(self.turn(), [quiet])
+        for watch in (quiet, behind):
+            self.assertTrue(watch.ready)
+            self.assertRaises(Unavailable, watch.take, 1)
+            self.assertEqual((watch.ready, watch.take(1)), (False, []))
+        self.assertEqual((closed.ready, self.store.watch_count), (False, 0))
+        self.set("/a")
+        self.assertEqual(self.turn(), [])
 
     def test_only_its_glob(self) -> None:
         """A watch sees what matches its glob and nothing else."""
