@@ -1,11 +1,14 @@
 """What the design promises, known from above: which disk may be lost now, and who must serve.
 
 A disk is *wounded* from when it was emptied or set back until the cluster has admitted it, or what
-took its place, anew. The promise holds while, of every configuration that still matters to a node
-that is behind, a majority of disks is whole; and a wounded disk is known for one by every node
-that could count its votes. So nobody loses a disk here before that is so: the node's name for its
-directory is in the log within seconds of its first link, and what it promised and voted for is
-told to all about once a second.
+took its place, anew; that of a node which is no member any more stays so. The promise holds while,
+of every configuration that still matters to a node that is behind, a majority of disks is whole;
+and a wounded disk is known for one by every node that could count its votes. So nobody loses a disk
+here before that is so: the node's name for its directory is in the log within seconds of its first
+link, and what it promised and voted for is told to all about once a second.
+
+The wounded do not know each other for what they are, and each may believe in a configuration that
+is long over: so they never are a majority of that.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from coord.limits import ALPHA
+from coord.paxos.durable import Header
 from coord.paxos.membership import Configuration, Governs
 from coord.simulation.cluster import Cluster, SimulatedNode
 from coord.simulation.platter import Platter
@@ -31,41 +35,35 @@ class Guarantee:
         self.lost_at = -LATELY_SECONDS
         self.is_changing: Callable[[], bool] = lambda: False
         """Whether a change of the members is asked for, which may or may not be made."""
-        self.risen: set[str] = set()
-        """Nodes that were removed, and are as they were before."""
 
     # -- disks -----------------------------------------------------------------------------
     def may_lose(self, node: SimulatedNode, instead: Platter | None) -> bool:
         """Say whether ``node`` may lose its disk now, for an empty one or one set back."""
         others = [one for one in self._whole() if one is not node]
-        if self.is_changing():
-            return False
-        if instead is None and self._could_found(node):
-            return False
-        if not self._is_member(node) and self._could_rise(node):
+        header = node.disk.initial if instead is None else instead.header
+        if self.is_changing() or self._could_rise(node, header):
             return False
         return self._stands(others) and all(_would_know(one, node, instead) for one in others)
 
-    def _is_member(self, node: SimulatedNode) -> bool:
-        return node.name in self._cluster.configuration.nodes
+    def _could_rise(self, node: SimulatedNode, header: Header) -> bool:
+        """Say whether, with this one, so many have forgotten so much that they go on alone.
 
-    def _could_rise(self, node: SimulatedNode) -> bool:
-        """Say whether, with this one, so many removed nodes forget it that they are a cluster anew.
-
-        Together they would have had the majority once, and nobody else need ever hear of them.
+        Together they have the majority of what one of them believes to be in force: a configuration
+        of former days, or the first one, where they are emptied and were not told to join. None of
+        them has heard of what the others forgot, and who has may never be asked.
         """
-        risen = {*self.risen, node.name}
-        return any(one.configuration.is_quorum(risen) for one in self._cluster.governs())
+        others = [one for one in self._forgetful() if one is not node]
+        headers = [header, *(one.disk.platter.header for one in others)]
+        names = {node.name, *(one.name for one in others)}
+        return any(
+            governs.configuration.is_quorum(names) for one in headers for governs in one.governs
+        )
 
-    def _could_found(self, node: SimulatedNode) -> bool:
-        """Say whether, with this one, so many are emptied that they might be a cluster anew.
-
-        A node that was not told to join takes part in founding one, where it reaches nobody that
-        knows better. So many are lost at once only in a cluster that has grown since.
-        """
-        emptied = [self._cluster.nodes[name] for name in self.wounded] + [node]
-        founders = {one.name for one in emptied if not one.told.is_joining}
-        return Configuration(voters=self._cluster.first).is_quorum(founders)
+    def _forgetful(self) -> list[SimulatedNode]:
+        """Return the machines that may live on a wounded disk."""
+        self.heal()
+        nodes = self._cluster.nodes.values()
+        return [one for one in nodes if one.name in self.wounded and not one.is_out]
 
     def may_take_away(self, node: SimulatedNode) -> bool:
         """Say whether nothing is lost with a machine."""
@@ -73,15 +71,25 @@ class Guarantee:
 
     def lose(self, node: SimulatedNode, instead: Platter | None) -> None:
         """Let a node, which is down, have another platter; it must be allowed to."""
-        self.wounded[node.name] = node.disk.platter
         self.lost_at = self._cluster.world.now
-        if not self._is_member(node):
-            self.risen.add(node.name)
+        if self._was_member(node):
+            self._wound(node)
         if instead is None:
             node.empty()
         else:
             node.disk.set_back()
             node.reports.clear()
+
+    def _wound(self, node: SimulatedNode) -> None:
+        """Take note of what is lost with a disk, unless more was lost of the same one before."""
+        self.heal()
+        lost, before = node.disk.platter, self.wounded.get(node.name)
+        if before is None or before.name != lost.name:
+            self.wounded[node.name] = lost
+
+    def _was_member(self, node: SimulatedNode) -> bool:
+        """Say whether what a node promised, or voted for, can ever have counted."""
+        return any(node.name in one.configuration.nodes for one in self._cluster.governs())
 
     def heal(self) -> None:
         """Forget the wounds of disks that were admitted anew, and are whole again."""
@@ -202,6 +210,5 @@ def _is_whole_again(node: SimulatedNode, lost: Platter, last: Governs) -> bool:
         return True
     member = last.configuration.member(node.name)
     is_admitted = member is not None and member.disk == platter.name != lost.name
-    if last.configuration.voters.count(node.name) == 0:
-        return is_admitted or member is None
-    return is_admitted and platter.header.chosen >= last.slot
+    is_voter = node.name in last.configuration.voters
+    return is_admitted and (not is_voter or platter.header.chosen >= last.slot)

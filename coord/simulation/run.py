@@ -16,7 +16,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from coord.commands import Get, Set, Sync
-from coord.limits import EXPIRY_GRACE_SECONDS, LOG_BYTES_KEPT
+from coord.limits import EXPIRY_GRACE_SECONDS, FOUNDING_SECONDS, LOG_BYTES_KEPT
 from coord.results import Point, Result, Value, Written
 from coord.simulation import judgement
 from coord.simulation.cluster import Cluster, Options, SimulatedNode
@@ -248,18 +248,24 @@ class Run:
 
     # -- progress ------------------------------------------------------------------------------
     def _progress(self, nodes: Sequence[SimulatedNode]) -> bool:
-        """Demand a write and a read of every node."""
+        """Demand a write and a read of every node, in time."""
+        seconds = self._patience_seconds()
         began = self.world.now
         wanted: dict[str, Set | Get | Sync] = {node.name: Set("/probe", b"") for node in nodes}
         for node in nodes:
             self._probe(node, wanted)
-        is_short = self.options.log_bytes_kept < LOG_BYTES_KEPT
-        seconds = PROGRESS_SECONDS + is_short * IMAGE_SECONDS
         if self._until(seconds, lambda: not self._of_members(wanted)):
             self.world.count("ms until progress", int(1000 * (self.world.now - began)))
             return True
         missing = ", ".join(f"{name} could not do {what!r}" for name, what in wanted.items())
         return self._stuck(f"after {seconds} s {missing}")
+
+    def _patience_seconds(self) -> float:
+        """Return how long progress may take: longer where the cluster is not founded yet."""
+        is_short = self.options.log_bytes_kept < LOG_BYTES_KEPT
+        is_founded = any(one.disk.platter.reach for one in self._cluster.nodes.values())
+        seconds = PROGRESS_SECONDS + is_short * IMAGE_SECONDS
+        return seconds if is_founded else seconds + FOUNDING_SECONDS
 
     def _stuck(self, what: str) -> bool:
         """Take note that something did not come to be in time, and of how the cluster is."""
