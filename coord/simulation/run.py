@@ -169,6 +169,8 @@ class Run:
             client.stop()
         for owner in self._owners:
             owner.stop()
+        for watcher in (*self._watchers, self._spy):
+            watcher.hurry()
         self._revive(rest)
         if not self._mend() or not self._settle():
             return False

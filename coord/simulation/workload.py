@@ -269,7 +269,8 @@ def _outcome(result: Result) -> str:
 class Watcher:
     """A watcher that goes on where it was, on another node, when its node crashes.
 
-    A guest is one whom the rules of access concern.
+    Now and then it is so slow to take what there is that it lags. A guest is one whom the rules of
+    access concern.
     """
 
     def __init__(self, name: str, glob: str, cluster: Cluster, *, is_guest: bool = False) -> None:
@@ -280,6 +281,7 @@ class Watcher:
         self._world = cluster.world
         self._node: SimulatedNode | None = None
         self._watch: Watch | None = None
+        self._dawdles = True
         cluster.on_crash.append(self._node_crashed)
 
     def start(self) -> None:
@@ -342,7 +344,8 @@ class Watcher:
         self._begin(node)
 
     def _wake(self, node: SimulatedNode) -> None:
-        delay = self._world.dice.random() * 0.01
+        longest = 4.0 if self._dawdles and self._world.chance(0.02) else 0.01
+        delay = self._world.dice.random() * longest
         self._world.schedule(delay, node.process, self._take, node)
 
     def _take(self, node: SimulatedNode) -> None:
@@ -372,6 +375,10 @@ class Watcher:
         self._world.count("watches where nothing happens any more")
         self._watch = None
         self.start()
+
+    def hurry(self) -> None:
+        """Be slow no more: soon nothing may be missing."""
+        self._dawdles = False
 
     def settled(self) -> list[Watched]:
         """Return all that was seen, now that nothing may be missing any more."""
