@@ -7,16 +7,11 @@ a node is a member, on its own disk, is judged by who keeps the configurations
 
 from __future__ import annotations
 
-from typing import Final
-
 import attrs
 
 from coord.peers.refusals import Refused
 from coord.replicator.interfaces import Card, Unfit
 from coord.wire.peer import PROTOCOL, PROTOCOL_OLDEST, Hello
-
-CARDS_SINCE: Final = 5
-"""The version since which nodes say of themselves what a card holds."""
 
 
 @attrs.frozen

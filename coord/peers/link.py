@@ -46,13 +46,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from coord import limits
-from coord.peers.admission import CARDS_SINCE
 from coord.peers.identity import is_peer, names_of
 from coord.peers.refusals import ONE_RELEASE, TEXT_LENGTH_MAX, Refused, explain
 from coord.replicator.interfaces import Card, Unfit, Why
 from coord.wire import peer as wire
 from coord.wire.framing import LENGTH_BYTES, Splitter, pack_length
-from coord.wire.peer import Hello, Refusal
+from coord.wire.peer import CARDS_SINCE, Hello, Refusal
 
 if TYPE_CHECKING:
     from coord.peers.dialler import Dialler

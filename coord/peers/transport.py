@@ -40,7 +40,6 @@ from twisted.python.failure import Failure
 from coord import limits
 from coord.names import split_address, valid_address, valid_node_name
 from coord.peers.admission import (
-    CARDS_SINCE,
     Versions,
     card_of,
     check_hello,
@@ -55,7 +54,7 @@ from coord.peers.link import Bounds, Link, Traffic, Welcome
 from coord.peers.peer import Approach, Peer
 from coord.peers.refusals import SPARE, Complaints, Refused, unreachable
 from coord.replicator.interfaces import Card, IAdmission, IPeersObserver, Unfit
-from coord.wire.peer import Hello
+from coord.wire.peer import CARDS_SINCE, Hello
 
 SILENT_ROUNDS = 5
 """A link is looked at so often within the time for which it may be silent."""

@@ -33,9 +33,8 @@ from coord.paxos.replica import Replica
 from coord.replicator.faults import Faults
 from coord.replicator.identity import Identity
 from coord.replicator.interfaces import Card, IPeers, Unfit, Why
+from coord.wire.peer import CARDS_SINCE
 
-MEMBERS_PROTOCOL: Final = 5
-"""The first version of the peers' conversation whose cards tell of disks, promises and votes."""
 REMOVED: Final = "removed.txt"
 """The text that a removed node leaves in its directory; a node does not start beside it."""
 
@@ -248,7 +247,7 @@ class Admission:
 
     def _set_back(self, card: Card) -> Unfit | None:
         """Return what was heard of a node that it has forgotten."""
-        if card.protocol and card.protocol < MEMBERS_PROTOCOL:
+        if card.protocol and card.protocol < CARDS_SINCE:
             return None
         latest = self._replica.configuration.member(card.node)
         is_new = latest is not None and not (latest.disk or latest.is_original)

@@ -25,12 +25,11 @@ from coord.errors import CATALOGUE, CoordError, Denied, Overloaded, Unavailable,
 from coord.paxos.ballot import NEVER, Ballot
 from coord.paxos.membership import Configuration, Governs
 from coord.paxos.replica import Replica
-from coord.replicator.admission import MEMBERS_PROTOCOL
 from coord.replicator.interfaces import IPeers
 from coord.results import Items, Result, Written
 from coord.store.machine import Store
 from coord.wire import peer as wire
-from coord.wire.peer import MembersAnswer, MembersWanted
+from coord.wire.peer import CARDS_SINCE, MembersAnswer, MembersWanted
 
 Answer: TypeAlias = Callable[[Result], None]
 Call: TypeAlias = Callable[[], None]
@@ -210,7 +209,7 @@ class Asking:
     def _is_old(self, leader: str) -> bool:
         """Say whether a leader could not even read what it was asked."""
         card = self._peers.cards().get(leader)
-        return card is not None and card.protocol < MEMBERS_PROTOCOL
+        return card is not None and card.protocol < CARDS_SINCE
 
     def _ask(self, wish: Wish, leader: str) -> None:
         """Ask the leader, unless it was asked lately."""

@@ -30,12 +30,12 @@ from coord.paxos.ballot import NEVER
 from coord.paxos.effects import Effects
 from coord.paxos.membership import Configuration
 from coord.paxos.replica import Replica
-from coord.replicator.admission import MEMBERS_PROTOCOL, Admission
+from coord.replicator.admission import Admission
 from coord.replicator.applier import Applier
 from coord.replicator.asking import is_as_wanted
 from coord.replicator.identity import Identity
 from coord.replicator.interfaces import IPeers
-from coord.wire.peer import MembersAnswer, MembersWanted
+from coord.wire.peer import CARDS_SINCE, MembersAnswer, MembersWanted
 
 BIND_SECONDS: Final = 5.0
 """How long a new leader waits for all voters, to bind them in one go."""
@@ -276,7 +276,7 @@ class Reconfiguring:
         for voter in self._replica.configuration.voters:
             known = self._spoken.get(voter) if but_down else None
             protocol = linked[voter].protocol if voter in linked else known
-            if protocol is not None and protocol < MEMBERS_PROTOCOL:
+            if protocol is not None and protocol < CARDS_SINCE:
                 return voter
         return None
 

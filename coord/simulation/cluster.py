@@ -13,6 +13,7 @@ from coord.paths import Glob
 from coord.paxos.durable import Header, Value
 from coord.paxos.membership import Configuration, Governs
 from coord.paxos.timing import Timing
+from coord.replicator.admission import REMOVED
 from coord.replicator.applier import Applier
 from coord.replicator.assembly import Node, Surroundings, assemble
 from coord.replicator.coordinator import Coordinator
@@ -31,7 +32,6 @@ from coord.store.machine import Store
 from coord.store.news import News
 
 CLUSTER: Final = "simulated"
-REMOVED: Final = "removed.txt"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

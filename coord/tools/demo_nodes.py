@@ -21,6 +21,7 @@ from typing import Final
 import attrs
 
 from coord.node.settings import Refused
+from coord.replicator.admission import REMOVED
 
 HOST: Final = "127.0.0.1"
 WEB_OFFSET: Final = 10
@@ -30,8 +31,6 @@ PORT_OFFSET_MAX: Final = 42
 NODES_MAX: Final = 10
 FIRST_NAMES: Final = ("n1", "n2", "n3")
 CONSOLE_KEY: Final = "console_key"
-REMOVED_FILE: Final = "data/removed.txt"
-"""What a node leaves that was removed from the cluster: it stays stopped."""
 BASE_FILE: Final = "base-port"
 STOP_SECONDS_MAX: Final = 10.0
 LOG_LINES_TOLD: Final = 15
@@ -107,7 +106,7 @@ class Node:
     @property
     def was_removed(self) -> bool:
         """Whether the cluster goes on without it, as someone asked for."""
-        return (self.folder / REMOVED_FILE).exists()
+        return (self.folder / "data" / REMOVED).exists()
 
     @property
     def log_size_bytes(self) -> int:

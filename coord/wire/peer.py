@@ -22,6 +22,8 @@ tell the leader of sessions (`Renew`), and there are commands that a node of 1 c
 voters tell what their stores came to (`Digests`). 4: a node that is too far behind asks for an
 image (`ImageWanted`). 5: configurations say where members are and on which disk, members change
 (`MembersWanted`), and a `Hello` tells what its sender has promised."""
+CARDS_SINCE: Final = 5
+"""The version since which a `Hello` says what a card holds, and members may change."""
 PROTOCOL_OLDEST: Final = 4
 """The oldest version that this program still speaks: with the release before, so that the nodes of
 a cluster can be upgraded one after the other."""

@@ -9,7 +9,8 @@ from coord.paxos.ballot import Ballot
 from coord.paxos.durable import Header, Save
 from coord.paxos.membership import Configuration, Governs
 from coord.paxos.witness import Witnessed
-from coord.simulation.cluster import REMOVED, Cluster, Options, SimulatedNode, Told
+from coord.replicator.admission import REMOVED
+from coord.simulation.cluster import Cluster, Options, SimulatedNode, Told
 from coord.simulation.disk import DiskMix
 from coord.simulation.guarantee import Guarantee
 from coord.simulation.network import Mix
