@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from coord.paxos.membership import Configuration
 from tests.paxos.net import Net
-from tests.paxos.test_schedules import PEACE_SECONDS, Schedule
+from tests.paxos.test_schedules import Schedule, examine
 
 
 class Restless(Schedule):
@@ -84,22 +84,7 @@ class Changing(SynchronousTestCase):
 
     def examine(self, count: int, seed: int) -> Net:
         """Run one seed, then demand progress."""
-        schedule = Restless(count, seed)
-        schedule.run()
-        net, left = schedule.net, schedule.make_peace()
-        net.elapse(PEACE_SECONDS)
-        leaders = net.leaders()
-        story = f"seed {seed}:\n" + "\n".join(net[name].describe(net.clock(name)) for name in left)
-        self.assertEqual(len(leaders), 1, story)
-        net.propose(leaders[0], b"at last")
-        net.settle()
-        self.assertIn(b"at last", net.log(leaders[0]), story)
-        for name in sorted(set(left).intersection(net[leaders[0]].configuration.nodes)):
-            number = net.read(name)
-            net.elapse(0.1)
-            self.assertEqual(net[name].chosen, max(net.agreed), f"{name} of {story}")
-            self.assertIsNotNone(net.point(name, number), f"{name} of {story}")
-        return net
+        return examine(self, Restless(count, seed), f"seed {seed}")
 
     def test_five(self) -> None:
         """Five nodes, of whom any may come to vote, agree whatever changes."""
