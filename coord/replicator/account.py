@@ -203,7 +203,7 @@ class Account:
             "watches": store.watch_count,
             "commands_waiting": writes.waiting,
             "waiting_bytes": writes.waiting_bytes,
-            "disk_waits_seconds": self.saving.waits_seconds(),
+            "disk_waits_seconds": self.saving.waits_seconds,
             "batches_in_flight": len(writes.flights),
             "reads_waiting": self.reads.weight,
             "elections": replica.elections,

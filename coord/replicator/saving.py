@@ -19,7 +19,7 @@ TICK_SECONDS_MAX: Final = 0.25
 
 
 class Saving:
-    """What was handed to the disk, and for how long nothing of it has come back.
+    """What was handed to the disk, and for how long (``waits_seconds``) nothing has come back.
 
     :param now: a clock that never steps.
     """
@@ -30,7 +30,7 @@ class Saving:
         self._now = now
         self._handed = 0
         self._owes = False
-        self._waits_seconds = 0.0
+        self.waits_seconds = 0.0
         self._ticked_at = now()
         self._told_slow = False
         self._has_failed = False
@@ -43,38 +43,33 @@ class Saving:
     def saved(self, ticket: int) -> None:
         """Take note that the saves up to this one are on the disk."""
         self._owes = ticket < self._handed
-        self._waits_seconds = 0.0
+        self.waits_seconds = 0.0
 
     def failed(self) -> None:
         """Take note that nothing will be on the disk any more."""
         self._has_failed = True
         self._owes = False
 
-    def waits_seconds(self) -> float:
-        """Return for how long the disk has finished nothing though something waits."""
-        return self._waits_seconds
-
     @property
     def is_hung(self) -> bool:
         """Whether that is too long for a node that leads, or is to be called healthy."""
-        return self.waits_seconds() > DISK_PATIENCE_SECONDS
+        return self.waits_seconds > DISK_PATIENCE_SECONDS
 
     def describe(self) -> str:
         """Return how the disk does: ``ok``, ``failed``, or for how long a save waits."""
         if self._has_failed:
             return "failed"
-        waits_seconds = self.waits_seconds()
-        if waits_seconds < DISK_SLOW_SECONDS:
+        if self.waits_seconds < DISK_SLOW_SECONDS:
             return "ok"
-        return f"slow: a save waits for {waits_seconds:.1f} s"
+        return f"slow: a save waits for {self.waits_seconds:.1f} s"
 
     def tick(self) -> None:
         """Count the time, and say in the log that the disk has become slow, or is no more."""
         now = self._now()
         if self._owes:
-            self._waits_seconds += min(now - self._ticked_at, TICK_SECONDS_MAX)
+            self.waits_seconds += min(now - self._ticked_at, TICK_SECONDS_MAX)
         self._ticked_at = now
-        is_slow = self.waits_seconds() >= DISK_SLOW_SECONDS
+        is_slow = self.waits_seconds >= DISK_SLOW_SECONDS
         if is_slow and not self._told_slow:
             self._log.warn("the disk is {how}", how=self.describe())
         elif self._told_slow and not is_slow:

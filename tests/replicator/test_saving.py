@@ -51,9 +51,9 @@ class Waiting(SynchronousTestCase):
         self.saving.handed(2)
         self.go_on(DISK_PATIENCE_SECONDS)
         self.saving.saved(1)
-        self.assertEqual(self.saving.waits_seconds(), 0)
+        self.assertEqual(self.saving.waits_seconds, 0)
         self.go_on(0.5)
-        self.assertAlmostEqual(self.saving.waits_seconds(), 0.5)
+        self.assertAlmostEqual(self.saving.waits_seconds, 0.5)
 
     def test_failed(self) -> None:
         """A disk that failed is told of as that, and not waited for."""
